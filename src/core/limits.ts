@@ -1,0 +1,60 @@
+const KiB = 1024;
+const MiB = 1024 * KiB;
+
+/** Every bound bpfcache puts on what it reads from elsewhere. Exceeding a size or a count is INVALID_IMAGE. */
+export interface Limits {
+  /** Manifest or index. 4 MiB is what registries must accept (distribution-spec, "Pushing Manifests") and peers enforce. */
+  readonly manifestBytes: number;
+  /** Image config; the same figure as containers/image uses. */
+  readonly configBytes: number;
+  /** One layer as the registry has it. Bytecode layers seen in the wild are 1.5 KB to 1.6 MB. */
+  readonly layerBytes: number;
+  /** One layer unpacked, counted on the inflated stream. */
+  readonly inflatedBytes: number;
+  /** Inflated to compressed: deflate cannot pass about 1032, so a higher figure would never trip. */
+  readonly inflationRatio: number;
+  /** One extracted eBPF object; bpfman (Go) has the same cap. */
+  readonly objectBytes: number;
+  readonly tarEntries: number;
+  /** One label value: `io.ebpf.*` labels are JSON written by strangers. */
+  readonly labelBytes: number;
+  /** A token service's answer; as go-containerregistry. */
+  readonly tokenBytes: number;
+  /** How much of an error body is read for its message. */
+  readonly errorBodyBytes: number;
+  readonly redirects: number;
+  /** An index may point at an index (distribution-spec conformance has one); three levels are followed. */
+  readonly indexDepth: number;
+  readonly referenceBytes: number;
+  /** Attempts after the first one. */
+  readonly retries: number;
+  readonly connectTimeoutMs: number;
+  readonly headersTimeoutMs: number;
+  /** The longest silence in the middle of a body. */
+  readonly bodyTimeoutMs: number;
+}
+
+export const defaultLimits: Limits = Object.freeze({
+  manifestBytes: 4 * MiB,
+  configBytes: 4 * MiB,
+  layerBytes: 64 * MiB,
+  inflatedBytes: 256 * MiB,
+  inflationRatio: 1000,
+  objectBytes: 16 * MiB,
+  tarEntries: 10_000,
+  labelBytes: 64 * KiB,
+  tokenBytes: 64 * KiB,
+  errorBodyBytes: 8 * KiB,
+  redirects: 10,
+  indexDepth: 3,
+  referenceBytes: 2_000,
+  retries: 5,
+  connectTimeoutMs: 10_000,
+  headersTimeoutMs: 30_000,
+  bodyTimeoutMs: 30_000,
+});
+
+/** The defaults with some of them replaced. */
+export function withLimits(overrides: Partial<Limits> | undefined): Limits {
+  return overrides === undefined ? defaultLimits : { ...defaultLimits, ...overrides };
+}
