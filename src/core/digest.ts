@@ -4,6 +4,10 @@ import { BpfcacheError } from "./errors.js";
 /** The registered algorithms of the OCI image specification (descriptor.md, "Registered algorithms"), with their hex lengths. */
 const hexLength = { sha256: 64, sha512: 128 } as const;
 
+function hexLengthOf(algorithm: string): number | undefined {
+  return Object.hasOwn(hexLength, algorithm) ? hexLength[algorithm as DigestAlgorithm] : undefined;
+}
+
 export type DigestAlgorithm = keyof typeof hexLength;
 
 /** `algorithm:hex` in lower case. Made only by `parseDigest`, `isDigest` and `digestOf`. */
@@ -11,7 +15,7 @@ export type Digest = `${DigestAlgorithm}:${string}` & { readonly __digest: never
 
 export function isDigest(text: string): text is Digest {
   const colon = text.indexOf(":");
-  const length = hexLength[text.slice(0, colon) as DigestAlgorithm];
+  const length = hexLengthOf(text.slice(0, colon));
   return (
     length !== undefined && text.length === colon + 1 + length && /^[0-9a-f]+$/.test(text.slice(colon + 1))
   );
@@ -24,7 +28,7 @@ export function parseDigest(text: string): Digest {
   const quoted = JSON.stringify(text.slice(0, 150));
   if (hex === undefined)
     throw new BpfcacheError("USAGE", `${quoted} is not a digest: it has no "sha256:" in front`);
-  const length = hexLength[algorithm as DigestAlgorithm];
+  const length = hexLengthOf(algorithm);
   if (length === undefined) {
     throw new BpfcacheError(
       "USAGE",

@@ -13,20 +13,20 @@ export type ByteOrder = "little" | "big";
 const part = /^[a-z0-9][a-z0-9._-]{0,31}$/;
 
 /** Names other tools use, in GOARCH's spelling. */
-const architectureAliases: Readonly<Record<string, Platform>> = {
-  x86_64: { os: "linux", architecture: "amd64" },
-  "x86-64": { os: "linux", architecture: "amd64" },
-  x64: { os: "linux", architecture: "amd64" },
-  i386: { os: "linux", architecture: "386" },
-  i686: { os: "linux", architecture: "386" },
-  ia32: { os: "linux", architecture: "386" },
-  aarch64: { os: "linux", architecture: "arm64" },
-  armhf: { os: "linux", architecture: "arm", variant: "v7" },
-  armel: { os: "linux", architecture: "arm", variant: "v6" },
-  powerpc64le: { os: "linux", architecture: "ppc64le" },
-  loongarch64: { os: "linux", architecture: "loong64" },
-  mipsel: { os: "linux", architecture: "mipsle" },
-};
+const architectureAliases: ReadonlyMap<string, Platform> = new Map([
+  ["x86_64", { os: "linux", architecture: "amd64" }],
+  ["x86-64", { os: "linux", architecture: "amd64" }],
+  ["x64", { os: "linux", architecture: "amd64" }],
+  ["i386", { os: "linux", architecture: "386" }],
+  ["i686", { os: "linux", architecture: "386" }],
+  ["ia32", { os: "linux", architecture: "386" }],
+  ["aarch64", { os: "linux", architecture: "arm64" }],
+  ["armhf", { os: "linux", architecture: "arm", variant: "v7" }],
+  ["armel", { os: "linux", architecture: "arm", variant: "v6" }],
+  ["powerpc64le", { os: "linux", architecture: "ppc64le" }],
+  ["loongarch64", { os: "linux", architecture: "loong64" }],
+  ["mipsel", { os: "linux", architecture: "mipsle" }],
+]);
 
 const bigEndian = new Set(["s390x", "s390", "ppc64", "ppc", "mips", "mips64", "armbe", "arm64be", "sparc64"]);
 
@@ -52,7 +52,7 @@ export function parsePlatform(text: string): Platform {
 
 /** One spelling per platform: aliases resolved, arm64's only variant dropped, arm's default written out (containerd's rules). */
 export function normalizePlatform(platform: Platform): Platform {
-  const alias = architectureAliases[platform.architecture];
+  const alias = architectureAliases.get(platform.architecture);
   const architecture = alias?.architecture ?? platform.architecture;
   const variant = platform.variant || alias?.variant;
   if (architecture === "arm64" && (variant === "v8" || variant === "8"))

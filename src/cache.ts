@@ -1,0 +1,276 @@
+import { BpfcacheError } from "./core/errors.js";
+import type { EventSink } from "./core/events.js";
+import { type Limits, withLimits } from "./core/limits.js";
+import type { Platform } from "./core/platform.js";
+import { parseReference, type Reference } from "./core/reference.js";
+import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
+import type { PullPolicy } from "./pull/policy.js";
+import { Puller, type PullRequest } from "./pull/puller.js";
+import { openSeed } from "./pull/seed.js";
+import { platformOf, type ReadOptions } from "./reader.js";
+import { RegistryServer, type ServeOptions } from "./serve/server.js";
+import type { ImageSource } from "./source/image-source.js";
+import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
+import type { CachedImage, ImageDetails } from "./store/catalog.js";
+import { Store } from "./store/store.js";
+
+export interface CacheOptions {
+  /** Where the database is. Without it a temporary one is made, and removed on close. */
+  readonly directory?: string | undefined;
+  /** What images are chosen for, `os/arch[/variant]`; this host's platform by default. */
+  readonly platform?: string | Platform | undefined;
+  /** Default IfNotPresent. */
+  readonly pullPolicy?: PullPolicy | undefined;
+  /** Never open a connection: every pull behaves as under Never. */
+  readonly offline?: boolean | undefined;
+  readonly limits?: Partial<Limits> | undefined;
+  /** Registries, as `host` or `host:port`, that are spoken to over http; loopback ones need not be named. */
+  readonly plainHttp?: readonly string[] | undefined;
+  /** Credentials in the form of Docker's config.json; by default the usual places are searched. */
+  readonly authFile?: string | undefined;
+  /** Certificates in PEM that are trusted besides the system's. */
+  readonly caFile?: string | undefined;
+  /** Receives the events of every call. It must not throw. */
+  readonly onEvent?: EventSink | undefined;
+}
+
+export interface PullOptions {
+  readonly pullPolicy?: PullPolicy | undefined;
+  readonly platform?: string | Platform | undefined;
+  /** Under IfNotPresent: ask again when the last answer is older, in milliseconds. */
+  readonly maxAgeMs?: number | undefined;
+  /** Aborting ends this call with INTERRUPTED; others that wait for the same image go on. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onEvent?: EventSink | undefined;
+}
+
+export interface BatchOptions extends PullOptions {
+  /** Images at a time; 8 by default. */
+  readonly jobs?: number | undefined;
+}
+
+export interface SeedOptions extends BatchOptions {
+  /** The repository, as `host/path`, that bare tags in a layout belong to. */
+  readonly as?: string | undefined;
+  /** Let references that are cached already move to what the files name. */
+  readonly overwrite?: boolean | undefined;
+}
+
+/** A pulled image: the JSON document `pull`. */
+export interface PulledImage extends CachedImage {
+  /** `cache`, or the source that bytes came from. */
+  readonly from: string;
+  readonly requests: number;
+  readonly bytesFetched: number;
+  /** The verdict of the trust policy; null when no policy was asked. */
+  readonly trust: null;
+}
+
+/** A cache of eBPF images: pulls them in, and reads them as `BytecodeReader` does. Made by `openCache`. */
+export class BytecodeCache {
+  readonly #store: Store;
+  readonly #puller: Puller;
+  readonly #options: CacheOptions;
+  readonly #closing = new AbortController();
+  readonly #underWay = new Set<Promise<unknown>>();
+  #registry: Promise<ImageSource> | undefined;
+
+  /** @internal Use `openCache`. */
+  constructor(store: Store, options: CacheOptions) {
+    this.#store = store;
+    this.#options = options;
+    this.#puller = new Puller(store, withLimits(options.limits));
+  }
+
+  get directory(): string {
+    return this.#store.directory;
+  }
+
+  /**
+   * Makes an image readable here. Throws, by code: USAGE, NOT_FOUND, NOT_CACHED, UNAUTHORIZED, UNREACHABLE,
+   * DIGEST_MISMATCH, INVALID_IMAGE, PLATFORM_MISMATCH, CACHE_FULL, CACHE_CORRUPT, INTERRUPTED. After a failure the
+   * cache is as it was before.
+   */
+  async pull(reference: string, options: PullOptions = {}): Promise<PulledImage> {
+    const parsed = parseReference(reference);
+    return this.#track(async () => this.#pullFrom(await this.#registrySource(), parsed, options));
+  }
+
+  /** Pulls many at a time. One failure stops no other: what failed is in the result, and the promise is fulfilled. */
+  async prefetch(
+    references: readonly string[],
+    options: BatchOptions = {},
+  ): Promise<BatchResult<PulledImage>> {
+    return takeAll(references, (reference) => this.pull(reference, options), this.#batchOptions(options));
+  }
+
+  /**
+   * Takes in images from OCI layout directories, as if pulled. References that are cached already and mean something
+   * else are left alone, and reported as failed, unless `overwrite` is set.
+   */
+  async seed(paths: readonly string[], options: SeedOptions = {}): Promise<BatchResult<PulledImage>> {
+    const batches: BatchResult<PulledImage>[] = [];
+    for (const path of paths) {
+      const source = await openSeed(path, options.as, withLimits(this.#options.limits));
+      const references = source.list().map(({ reference }) => reference.toString());
+      const take = (reference: string): Promise<PulledImage> =>
+        this.#track(() => this.#seedOne(source, parseReference(reference), options));
+      batches.push(await takeAll(references, take, this.#batchOptions(options)));
+      await source.close();
+    }
+    return mergeBatches(batches);
+  }
+
+  list(): readonly CachedImage[] {
+    return this.#store.list();
+  }
+
+  /** Throws NOT_CACHED. */
+  inspect(reference: string, options: Pick<ReadOptions, "platform"> = {}): ImageDetails {
+    return this.#store.inspect(parseReference(reference), this.#platform(options.platform));
+  }
+
+  /** As `BytecodeReader.bytecode`; also notes the use. */
+  bytecode(reference: string, options: ReadOptions = {}): Bytecode {
+    const bytecode = this.#store.bytecode(
+      parseReference(reference),
+      this.#platform(options.platform),
+      options,
+    );
+    this.#store.noteUse(bytecode.manifestDigest, Date.now());
+    return bytecode;
+  }
+
+  /** As `BytecodeReader.withBytecode`. */
+  withBytecode<T>(
+    reference: string,
+    use: (view: Uint8Array, description: BytecodeDescription) => T,
+    options: ReadOptions = {},
+  ): T {
+    return this.#store.withBytecode(
+      parseReference(reference),
+      this.#platform(options.platform),
+      options,
+      use,
+    );
+  }
+
+  /** Removes a reference with all that nothing else needs; on all platforms unless one is named. Throws NOT_CACHED. */
+  remove(reference: string, options: Pick<ReadOptions, "platform"> = {}): { readonly bytesFreed: number } {
+    const platform = options.platform === undefined ? undefined : platformOf(options.platform);
+    return this.#store.remove(parseReference(reference), platform);
+  }
+
+  /** Keeps a reference, whatever prune is asked. Throws NOT_CACHED. */
+  pin(reference: string, options: { readonly owner?: string; readonly reason?: string } = {}): void {
+    const { owner = "", reason = "" } = options;
+    this.#store.pin(parseReference(reference), { owner, reason, pinnedAt: Date.now() });
+  }
+
+  /** Throws NOT_CACHED. */
+  unpin(reference: string): void {
+    this.#store.unpin(parseReference(reference));
+  }
+
+  /** Serves the cache as a read-only OCI registry, on 127.0.0.1 unless told otherwise. Throws USAGE. */
+  serve(options: ServeOptions = {}): Promise<RegistryServer> {
+    return RegistryServer.listen(this.#store, options);
+  }
+
+  /** Ends what is under way (INTERRUPTED), closes connections and the database. */
+  async close(): Promise<void> {
+    this.#closing.abort();
+    await Promise.allSettled(this.#underWay);
+    if (this.#registry !== undefined) await (await this.#registry).close();
+    this.#store.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #pullFrom(source: ImageSource, reference: Reference, options: PullOptions): Promise<PulledImage> {
+    const policy = options.pullPolicy ?? this.#options.pullPolicy ?? "IfNotPresent";
+    return this.#take(source, reference, options, {
+      policy: this.#options.offline === true ? "Never" : policy,
+      maxAgeMs: options.maxAgeMs,
+    });
+  }
+
+  #seedOne(source: ImageSource, reference: Reference, options: SeedOptions): Promise<PulledImage> {
+    return this.#take(source, reference, options, {
+      policy: "Always",
+      mayMoveReference: options.overwrite === true,
+    });
+  }
+
+  async #take(
+    source: ImageSource,
+    reference: Reference,
+    options: PullOptions,
+    how: Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference">,
+  ): Promise<PulledImage> {
+    const platform = this.#platform(options.platform);
+    const signal = this.#signal(options.signal);
+    const onEvent = this.#sink(options.onEvent);
+    const outcome = await this.#puller.pull({ source, reference, platform, signal, onEvent, ...how });
+    const { from, requests, bytesFetched } = outcome;
+    return { ...this.#store.describe(reference, platform), from, requests, bytesFetched, trust: null };
+  }
+
+  /** The registry client is loaded when it is first needed: reading and seeding need no network code. */
+  #registrySource(): Promise<ImageSource> {
+    this.#registry ??= import("./source/registry/registry-source.js").then(
+      ({ RegistrySource }) =>
+        new RegistrySource({
+          ...(this.#options.limits && { limits: this.#options.limits }),
+          ...(this.#options.plainHttp && { plainHttp: this.#options.plainHttp }),
+          ...(this.#options.authFile && { authFile: this.#options.authFile }),
+          ...(this.#options.caFile && { caFile: this.#options.caFile }),
+        }),
+    );
+    return this.#registry;
+  }
+
+  #platform(platform: string | Platform | undefined): Platform {
+    return platformOf(platform ?? this.#options.platform);
+  }
+
+  #batchOptions({ jobs, onEvent }: BatchOptions): BatchOptions {
+    return { jobs, onEvent: this.#sink(onEvent) };
+  }
+
+  #signal(signal: AbortSignal | undefined): AbortSignal {
+    return signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
+  }
+
+  #sink(onEvent: EventSink | undefined): EventSink | undefined {
+    const always = this.#options.onEvent;
+    if (always === undefined || onEvent === undefined) return onEvent ?? always;
+    return (event) => {
+      always(event);
+      onEvent(event);
+    };
+  }
+
+  #track<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#closing.signal.aborted) throw new BpfcacheError("USAGE", "the cache has been closed");
+    const promise = work();
+    this.#underWay.add(promise);
+    const done = (): void => void this.#underWay.delete(promise);
+    promise.then(done, done);
+    return promise;
+  }
+}
+
+/**
+ * Opens a cache, making it when there is none. Throws USAGE, CACHE_CORRUPT, CACHE_FULL.
+ *
+ * @example
+ * const cache = await openCache({ directory: "/var/lib/bpfcache" });
+ * const image = await cache.pull("quay.io/org/program:v1", { pullPolicy: "IfNotPresent" });
+ * await cache.close();
+ */
+export async function openCache(options: CacheOptions = {}): Promise<BytecodeCache> {
+  return new BytecodeCache(Store.open({ directory: options.directory }), options);
+}

@@ -1,0 +1,44 @@
+import type { PulledImage } from "../cache.js";
+import type { BatchResult } from "../pull/batch.js";
+import type { CachedImage } from "../store/catalog.js";
+import { formatBytes, plural, printable, table } from "./output.js";
+
+/** A pulled image in a few lines: what it is by digest, what is in it, and what it took. */
+export function describePulled(image: PulledImage): string {
+  const { reference, platform, rootDigest, manifestDigest, from, requests, bytesFetched } = image;
+  const digests = [
+    ["  root", rootDigest],
+    ["  manifest", manifestDigest],
+    ...image.objects.map(({ digest, name, size }) => [
+      "  object",
+      `${digest}  ${printable(name)}, ${formatBytes(size)}`,
+    ]),
+  ];
+  return [
+    `${reference}  ${platform}\n`,
+    table(digests),
+    `  programs  ${programNames(image)}\n`,
+    `  from ${from}: ${plural(requests, "request")}, ${formatBytes(bytesFetched)}\n`,
+  ].join("");
+}
+
+export function programNames(image: CachedImage): string {
+  return image.objects
+    .flatMap(({ programs }) => programs.map(({ name, type }) => `${printable(name)} (${type})`))
+    .join(", ");
+}
+
+/** What became of many, in one line. Failures have had theirs on stderr. */
+export function describeBatch({ images, failed }: BatchResult<PulledImage>): string {
+  const requests = images.reduce((sum, image) => sum + image.requests, 0);
+  const bytes = images.reduce((sum, image) => sum + image.bytesFetched, 0);
+  const cached = images.filter(({ from }) => from === "cache").length;
+  const parts = [
+    `${images.length} cached`,
+    cached > 0 ? `${cached} already here` : "",
+    failed.length > 0 ? `${failed.length} failed` : "",
+    plural(requests, "request"),
+    formatBytes(bytes),
+  ];
+  return `${parts.filter(Boolean).join(", ")}\n`;
+}

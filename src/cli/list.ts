@@ -1,0 +1,32 @@
+import { openReader } from "../reader.js";
+import type { CachedImage } from "../store/catalog.js";
+import { programNames } from "./describe.js";
+import { formatAge, formatBytes, table } from "./output.js";
+import type { VerbContext } from "./verb.js";
+
+const shortDigest = "sha256:".length + 12;
+
+export async function run({ settings, output }: VerbContext): Promise<void> {
+  const reader = openReader({ directory: settings.directory });
+  try {
+    const images = reader.list();
+    output.result({ images }, () => describe(images));
+  } finally {
+    reader.close();
+  }
+}
+
+function describe(images: readonly CachedImage[]): string {
+  if (images.length === 0) return "nothing is cached\n";
+  return table([
+    ["REFERENCE", "PLATFORM", "ROOT", "SIZE", "PULLED", "PROGRAMS"],
+    ...images.map((image) => [
+      image.reference,
+      image.platform,
+      image.rootDigest.slice(0, shortDigest),
+      formatBytes(image.size),
+      formatAge(image.pulledAt),
+      programNames(image),
+    ]),
+  ]);
+}

@@ -1,0 +1,76 @@
+#!/usr/bin/env node
+import { BpfcacheError, toBpfcacheError } from "../core/errors.js";
+import { findVerb, parseOptions } from "./arguments.js";
+import { generalHelp, verbHelp } from "./help.js";
+import { Output } from "./output.js";
+import { startProgress } from "./progress.js";
+import { globalOptions, readSettings } from "./settings.js";
+import type { VerbSpec } from "./verb.js";
+import { findVerbSpec } from "./verbs.js";
+
+const interruptedStatus = 130;
+
+async function main(argv: readonly string[]): Promise<number> {
+  const output = new Output(argv.includes("--json"));
+  try {
+    const { verb: name, rest } = findVerb(argv, globalOptions);
+    if (name === undefined) return showHelp(argv);
+    const verb = findVerbSpec(name);
+    if (verb === undefined) {
+      throw new BpfcacheError("USAGE", `there is no verb ${JSON.stringify(name)}`, {
+        hint: "bpfcache --help lists them.",
+      });
+    }
+    return await runVerb(verb, rest, output);
+  } catch (error) {
+    return output.error(toBpfcacheError(error));
+  }
+}
+
+function showHelp(argv: readonly string[]): number {
+  const { options } = parseOptions(argv, globalOptions);
+  if (!options.isSet("help"))
+    throw new BpfcacheError("USAGE", "no verb given", { hint: "bpfcache --help lists them." });
+  process.stdout.write(generalHelp());
+  return 0;
+}
+
+async function runVerb(verb: VerbSpec, argv: readonly string[], output: Output): Promise<number> {
+  const { words, options } = parseOptions(argv, [...globalOptions, ...verb.options]);
+  if (options.isSet("help")) {
+    process.stdout.write(verbHelp(verb));
+    return 0;
+  }
+  if (words.length < verb.words.min || words.length > verb.words.max) {
+    throw new BpfcacheError("USAGE", `usage: bpfcache ${[verb.name, verb.usage].join(" ").trim()}`);
+  }
+  const settings = readSettings(options, process.env);
+  const progress = startProgress(settings.progress, settings.isVerbose);
+  const { run } = await verb.load();
+  try {
+    const { onEvent } = progress;
+    await run({ words, options, settings, output, onEvent, signal: interruptSignal() });
+    return 0;
+  } finally {
+    progress.end();
+  }
+}
+
+/** The first SIGINT or SIGTERM asks for an orderly end; what is published stays. The second ends at once. */
+function interruptSignal(): AbortSignal {
+  const controller = new AbortController();
+  const interrupt = (): void => {
+    if (controller.signal.aborted) process.exit(interruptedStatus);
+    controller.abort();
+  };
+  process.on("SIGINT", interrupt);
+  process.on("SIGTERM", interrupt);
+  return controller.signal;
+}
+
+// A reader that has seen enough, such as head, closes the pipe: no reason to complain.
+process.stdout.on("error", (error: NodeJS.ErrnoException) => {
+  if (error.code !== "EPIPE") throw error;
+});
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,112 @@
+import type { CacheEvent, EventSink } from "../core/events.js";
+import { formatBytes, printable } from "./output.js";
+
+export const progressStyles = ["auto", "tty", "plain", "json", "quiet"] as const;
+
+export type ProgressStyle = (typeof progressStyles)[number];
+
+/** Shows events on stderr while a verb runs. */
+export interface Progress {
+  readonly onEvent: EventSink;
+  /** Clears what is not meant to stay. */
+  end(): void;
+}
+
+/** `total` is how many images the verb is about, once known. */
+export function startProgress(style: ProgressStyle, isVerbose: boolean): Progress {
+  const shown = style === "auto" ? (process.stderr.isTTY ? "tty" : "plain") : style;
+  if (shown === "quiet") return { onEvent: () => {}, end: () => {} };
+  if (shown === "json") return { onEvent: (event) => write(`${JSON.stringify(event)}\n`), end: () => {} };
+  return shown === "tty" ? new LiveLine(isVerbose) : { onEvent: plainSink(isVerbose), end: () => {} };
+}
+
+function write(text: string): void {
+  process.stderr.write(text);
+}
+
+function plainSink(isVerbose: boolean): EventSink {
+  return (event) => {
+    const line = lastingLine(event, isVerbose);
+    if (line !== undefined) write(`${line}\n`);
+  };
+}
+
+/** What deserves a line of its own that stays. */
+function lastingLine(event: CacheEvent, isVerbose: boolean): string | undefined {
+  switch (event.event) {
+    case "published":
+      return `cached ${event.reference}`;
+    case "failed":
+      return `failed ${printable(event.reference)}: ${printable(event.message)} [${event.code}]`;
+    case "warning":
+      return `warning: ${event.reference === undefined ? "" : `${event.reference}: `}${printable(event.message)}`;
+    case "retry":
+      return `retry ${event.attempt} in ${event.delayMs} ms: ${printable(event.url)}: ${printable(event.reason)}`;
+    case "request":
+      if (!isVerbose) return undefined;
+      return `${event.method} ${printable(event.url)} ${event.status} ${formatBytes(event.bytes)} ${event.milliseconds} ms`;
+    default:
+      return undefined;
+  }
+}
+
+/** One line that is rewritten in place: how many images are done, how much has come, and what is being fetched. */
+class LiveLine implements Progress {
+  readonly #isVerbose: boolean;
+  readonly #fetching = new Map<string, { reference: string; bytes: number }>();
+  #done = 0;
+  #failed = 0;
+  #bytes = 0;
+  #isDrawn = false;
+  #drawnAt = 0;
+
+  constructor(isVerbose: boolean) {
+    this.#isVerbose = isVerbose;
+  }
+
+  readonly onEvent: EventSink = (event) => {
+    this.#count(event);
+    const lasting = lastingLine(event, this.#isVerbose);
+    if (lasting !== undefined) {
+      this.#erase();
+      write(`${lasting}\n`);
+    }
+    // Thirty times a second is as often as anybody sees.
+    if (event.event === "progress" && Date.now() - this.#drawnAt < 33) return;
+    this.#draw();
+  };
+
+  end(): void {
+    this.#erase();
+  }
+
+  #count(event: CacheEvent): void {
+    if (event.event === "fetching")
+      this.#fetching.set(event.digest, { reference: event.reference, bytes: 0 });
+    if (event.event === "progress") this.#fetching.set(event.digest, event);
+    if (event.event === "fetched") {
+      this.#fetching.delete(event.digest);
+      this.#bytes += event.bytes;
+    }
+    if (event.event === "published" || event.event === "hit") this.#done++;
+    if (event.event === "resolved" && event.unchanged) this.#done++;
+    if (event.event === "failed") this.#failed++;
+  }
+
+  #draw(): void {
+    const under = [...this.#fetching.values()];
+    const bytes = under.reduce((sum, blob) => sum + blob.bytes, this.#bytes);
+    const failed = this.#failed === 0 ? "" : `, ${this.#failed} failed`;
+    const current = under[0] === undefined ? "" : `  ${under[0].reference}`;
+    const line = `${this.#done} done${failed}, ${formatBytes(bytes)}${current}`;
+    this.#erase();
+    write(line.slice(0, Math.max(20, (process.stderr.columns ?? 80) - 1)));
+    this.#isDrawn = true;
+    this.#drawnAt = Date.now();
+  }
+
+  #erase(): void {
+    if (this.#isDrawn) write("\r\u001b[2K");
+    this.#isDrawn = false;
+  }
+}

@@ -1,0 +1,12 @@
+import { describePulled } from "./describe.js";
+import type { VerbContext } from "./verb.js";
+import { withCache } from "./with-cache.js";
+
+export async function run(context: VerbContext): Promise<void> {
+  const { words, settings, output, signal } = context;
+  const [reference = ""] = words;
+  const image = await withCache(context, (cache) =>
+    cache.pull(reference, { maxAgeMs: settings.maxAgeMs, signal }),
+  );
+  output.result(image, () => describePulled(image));
+}

@@ -1,0 +1,17 @@
+import { describeBatch } from "./describe.js";
+import type { VerbContext } from "./verb.js";
+import { requireAllTaken, withCache } from "./with-cache.js";
+
+export async function run(context: VerbContext): Promise<void> {
+  const { words, options, settings, output, signal } = context;
+  const result = await withCache(context, (cache) =>
+    cache.seed(words, {
+      as: options.value("as"),
+      overwrite: options.isSet("overwrite"),
+      jobs: settings.jobs,
+      signal,
+    }),
+  );
+  output.result(result, () => describeBatch(result));
+  requireAllTaken(result, result.images.length + result.failed.length, signal);
+}

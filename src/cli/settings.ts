@@ -1,0 +1,102 @@
+import { homedir } from "node:os";
+import { join } from "node:path";
+import type { CacheOptions } from "../cache.js";
+import { BpfcacheError } from "../core/errors.js";
+import { type Platform, parsePlatform } from "../core/platform.js";
+import { type PullPolicy, parsePullPolicy } from "../pull/policy.js";
+import type { Arguments } from "./arguments.js";
+import { type ProgressStyle, progressStyles } from "./progress.js";
+import type { OptionSpec } from "./verb.js";
+
+export const globalOptions: readonly OptionSpec[] = [
+  { name: "cache-dir", value: "DIR", summary: "where the cache is (BPFCACHE_DIR)" },
+  { name: "platform", value: "OS/ARCH", summary: "what images are for, instead of this host's platform" },
+  { name: "pull-policy", value: "POLICY", summary: "Always, IfNotPresent (default) or Never" },
+  { name: "max-age", value: "AGE", summary: "ask again for what was checked longer ago, such as 30m or 7d" },
+  { name: "offline", summary: "open no connection" },
+  { name: "jobs", value: "N", summary: "images at a time (default 8)" },
+  { name: "authfile", value: "FILE", summary: "credentials, in the form of Docker's config.json" },
+  { name: "ca-file", value: "FILE", summary: "certificates (PEM) to trust besides the system's" },
+  { name: "plain-http", value: "HOST", multiple: true, summary: "speak http to this registry" },
+  { name: "json", summary: "print the result as one JSON document" },
+  { name: "progress", value: "STYLE", summary: "auto, tty, plain, json or quiet" },
+  { name: "verbose", summary: "also show each request" },
+  { name: "help", short: "h", summary: "show help" },
+];
+
+/** What the global options and the environment say. */
+export interface Settings {
+  readonly directory: string;
+  readonly platform: Platform | undefined;
+  readonly pullPolicy: PullPolicy | undefined;
+  readonly maxAgeMs: number | undefined;
+  readonly isOffline: boolean;
+  readonly jobs: number | undefined;
+  readonly authFile: string | undefined;
+  readonly caFile: string | undefined;
+  readonly plainHttp: readonly string[];
+  readonly isJson: boolean;
+  readonly progress: ProgressStyle;
+  readonly isVerbose: boolean;
+}
+
+/** Throws USAGE for a value that makes no sense. */
+export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv): Settings {
+  const platform = options.value("platform");
+  const pullPolicy = options.value("pull-policy");
+  const maxAge = options.value("max-age");
+  const jobs = options.value("jobs");
+  return {
+    directory: options.value("cache-dir") ?? (environment["BPFCACHE_DIR"] || defaultDirectory(environment)),
+    platform: platform === undefined ? undefined : parsePlatform(platform),
+    pullPolicy: pullPolicy === undefined ? undefined : parsePullPolicy(pullPolicy),
+    maxAgeMs: maxAge === undefined ? undefined : parseDuration(maxAge),
+    isOffline: options.isSet("offline"),
+    jobs: jobs === undefined ? undefined : parseJobs(jobs),
+    authFile: options.value("authfile"),
+    caFile: options.value("ca-file"),
+    plainHttp: options.values("plain-http"),
+    isJson: options.isSet("json"),
+    progress: parseProgress(options.value("progress") ?? "auto"),
+    isVerbose: options.isSet("verbose"),
+  };
+}
+
+/** The settings as the library wants them. */
+export function toCacheOptions(settings: Settings): CacheOptions {
+  const { directory, platform, pullPolicy, isOffline, authFile, caFile, plainHttp } = settings;
+  return { directory, platform, pullPolicy, offline: isOffline, authFile, caFile, plainHttp };
+}
+
+function defaultDirectory(environment: NodeJS.ProcessEnv): string {
+  if (process.geteuid?.() === 0) return "/var/lib/bpfcache";
+  return join(environment["XDG_CACHE_HOME"] || join(homedir(), ".cache"), "bpfcache");
+}
+
+const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+function parseDuration(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text);
+  const unit = unitMs[match?.[2] ?? ""];
+  if (match === null || unit === undefined) {
+    throw new BpfcacheError("USAGE", `${JSON.stringify(text)} is not an age`, {
+      hint: "Write a number and s, m, h or d, such as 30m.",
+    });
+  }
+  return Number(match[1]) * unit;
+}
+
+function parseJobs(text: string): number {
+  const jobs = Number(text);
+  if (Number.isInteger(jobs) && jobs >= 1 && jobs <= 256) return jobs;
+  throw new BpfcacheError("USAGE", `--jobs takes a whole number from 1 to 256, not ${JSON.stringify(text)}`);
+}
+
+function parseProgress(text: string): ProgressStyle {
+  const style = progressStyles.find((name) => name === text);
+  if (style !== undefined) return style;
+  throw new BpfcacheError(
+    "USAGE",
+    `--progress takes ${progressStyles.join(", ")}, not ${JSON.stringify(text)}`,
+  );
+}

@@ -1,0 +1,122 @@
+import type { OptionSpec, VerbSpec } from "./verb.js";
+
+const choose: readonly OptionSpec[] = [
+  { name: "object", value: "NAME", summary: "the object, by its name in the image or its digest" },
+  { name: "program", value: "NAME", summary: "the object with this program" },
+];
+
+const many = { min: 1, max: Number.POSITIVE_INFINITY };
+
+/** Every verb, in the order help lists them. */
+export const verbs: readonly VerbSpec[] = [
+  {
+    name: "prefetch",
+    usage: "[REF…] [-f FILE]…",
+    summary: "pull many images in parallel",
+    options: [
+      {
+        name: "file",
+        short: "f",
+        value: "FILE",
+        multiple: true,
+        summary: "a reference per line; - is standard input",
+      },
+    ],
+    examples: ["prefetch quay.io/org/xdp:v1 quay.io/org/tc:v2", "prefetch -f images.txt --jobs 16"],
+    words: { min: 0, max: Number.POSITIVE_INFINITY },
+    load: () => import("./prefetch.js"),
+  },
+  {
+    name: "pull",
+    usage: "REF",
+    summary: "pull one image",
+    options: [],
+    examples: ["pull quay.io/org/xdp:v1", "pull --pull-policy Always quay.io/org/xdp:latest"],
+    words: { min: 1, max: 1 },
+    load: () => import("./pull.js"),
+  },
+  {
+    name: "seed",
+    usage: "PATH…",
+    summary: "take in images from OCI layout directories",
+    options: [
+      { name: "as", value: "REPOSITORY", summary: "the repository that bare tags belong to" },
+      { name: "overwrite", summary: "let cached references move to what the files name" },
+    ],
+    examples: ["seed ./layout", "seed ./layout --as quay.io/org/xdp"],
+    words: many,
+    load: () => import("./seed.js"),
+  },
+  {
+    name: "list",
+    aliases: ["ls"],
+    usage: "",
+    summary: "show what is cached",
+    options: [],
+    examples: ["list", "list --json"],
+    words: { min: 0, max: 0 },
+    load: () => import("./list.js"),
+  },
+  {
+    name: "inspect",
+    usage: "REF",
+    summary: "show all that is known of an image",
+    options: [],
+    examples: ["inspect quay.io/org/xdp:v1"],
+    words: { min: 1, max: 1 },
+    load: () => import("./inspect.js"),
+  },
+  {
+    name: "cat",
+    usage: "REF [-o FILE]",
+    summary: "write an eBPF object to standard output or a file",
+    options: [{ name: "output", short: "o", value: "FILE", summary: "write here instead" }, ...choose],
+    examples: ["cat quay.io/org/xdp:v1 -o xdp.o", "cat quay.io/org/app:v1 --program xdp_pass > xdp.o"],
+    words: { min: 1, max: 1 },
+    load: () => import("./cat.js"),
+  },
+  {
+    name: "remove",
+    aliases: ["rm"],
+    usage: "REF…",
+    summary: "remove images, with what nothing else needs",
+    options: [],
+    examples: ["remove quay.io/org/xdp:v1"],
+    words: many,
+    load: () => import("./remove.js"),
+  },
+  {
+    name: "pin",
+    usage: "REF…",
+    summary: "keep images, whatever prune is asked",
+    options: [
+      { name: "owner", value: "NAME", summary: "who needs them" },
+      { name: "reason", value: "TEXT", summary: "why" },
+    ],
+    examples: ["pin quay.io/org/xdp:v1 --owner node-agent"],
+    words: many,
+    load: () => import("./pin.js"),
+  },
+  {
+    name: "unpin",
+    usage: "REF…",
+    summary: "let pinned images go",
+    options: [],
+    examples: ["unpin quay.io/org/xdp:v1"],
+    words: many,
+    load: () => import("./unpin.js"),
+  },
+  {
+    name: "serve",
+    usage: "",
+    summary: "be a read-only OCI registry over the cache",
+    options: [{ name: "listen", value: "HOST:PORT", summary: "where to listen (default 127.0.0.1:5000)" }],
+    examples: ["serve", "serve --listen 127.0.0.1:0"],
+    words: { min: 0, max: 0 },
+    load: () => import("./serve.js"),
+  },
+];
+
+export function findVerbSpec(name: string): VerbSpec | undefined {
+  return verbs.find((verb) => verb.name === name || verb.aliases?.includes(name));
+}

@@ -1,0 +1,169 @@
+import { type ByteReader, malformedObject } from "../elf/byte-reader.js";
+import { kind, typeBytes } from "./kinds.js";
+
+const magic = 0xeb9f;
+const headerBytes = 24;
+
+/** BTF_MAX_TYPE of linux/btf.h: the kernel takes no more. */
+const maxTypes = 0xfffff;
+
+/** As deep as libbpf follows a chain of modifiers (MAX_RESOLVE_DEPTH); a longer one is a loop. */
+export const maxTypeDepth = 32;
+
+const pointerBytes = 8;
+const modifiers = new Set<number>([kind.typedef, kind.volatile, kind.const, kind.restrict, kind.typeTag]);
+
+export interface BtfType {
+  readonly kind: number;
+  readonly name: string;
+  readonly memberCount: number;
+  /** A size or another type's id, as the kind has it. */
+  readonly sizeOrType: number;
+  /** Where what follows the common 12 bytes begins. */
+  readonly detailsOffset: number;
+}
+
+export interface BtfMember {
+  readonly name: string;
+  readonly typeId: number;
+}
+
+export interface BtfVariable {
+  readonly name: string;
+  readonly typeId: number;
+  /** The size of its type, or 0 when that is unknown. */
+  readonly size: number;
+}
+
+/** The type information of an object (Documentation/bpf/btf.rst). Types are decoded when they are asked for. */
+export class Btf {
+  readonly #types: ByteReader;
+  readonly #strings: ByteReader;
+  readonly #offsets: Uint32Array;
+  readonly #dataSections: readonly number[];
+  /** The first kind that is newer than this reader. The types from there on cannot be found. */
+  readonly unknownKind: number | undefined;
+
+  /** Reads the contents of a `.BTF` section. Throws INVALID_IMAGE when it is malformed. */
+  constructor(section: ByteReader) {
+    if (section.u16(0) !== magic) throw malformedObject(".BTF does not begin with BTF's magic number");
+    if (section.u8(2) !== 1) throw malformedObject(`.BTF has version ${section.u8(2)}, not 1`);
+    const start = section.u32(4);
+    if (start < headerBytes) throw malformedObject(".BTF has too short a header");
+    this.#types = section.window(start + section.u32(8), section.u32(12), "the types of .BTF");
+    this.#strings = section.window(start + section.u32(16), section.u32(20), "the strings of .BTF");
+    const index = indexTypes(this.#types);
+    this.#offsets = index.offsets;
+    this.#dataSections = index.dataSections;
+    this.unknownKind = index.unknownKind;
+  }
+
+  /** Type 0 is void. */
+  type(id: number): BtfType {
+    if (id === 0) return { kind: kind.void, name: "void", memberCount: 0, sizeOrType: 0, detailsOffset: 0 };
+    const offset = this.#offsets[id - 1];
+    if (offset === undefined) throw malformedObject(`.BTF has no type ${id}`);
+    const information = this.#types.u32(offset + 4);
+    return {
+      kind: kindOf(information),
+      name: this.#strings.name(this.#types.u32(offset)),
+      memberCount: information & 0xffff,
+      sizeOrType: this.#types.u32(offset + 8),
+      detailsOffset: offset + 12,
+    };
+  }
+
+  /** The type behind typedefs, const and the like. */
+  resolve(id: number): BtfType {
+    let type = this.type(id);
+    for (let depth = 0; modifiers.has(type.kind); depth++) {
+      if (depth === maxTypeDepth) throw malformedObject(".BTF has a type that leads back to itself");
+      type = this.type(type.sizeOrType);
+    }
+    return type;
+  }
+
+  members(type: BtfType): readonly BtfMember[] {
+    return this.#entries(type).map((at) => ({
+      name: this.#strings.name(this.#types.u32(at)),
+      typeId: this.#types.u32(at + 4),
+    }));
+  }
+
+  elementOf(array: BtfType): { readonly typeId: number; readonly count: number } {
+    return { typeId: this.#types.u32(array.detailsOffset), count: this.#types.u32(array.detailsOffset + 8) };
+  }
+
+  /** Undefined for what has no size: void, functions, types only declared. */
+  sizeOf(id: number, depth = 0): number | undefined {
+    if (depth > maxTypeDepth) throw malformedObject(".BTF has arrays nested too deep");
+    const type = this.resolve(id);
+    switch (type.kind) {
+      case kind.int:
+      case kind.struct:
+      case kind.union:
+      case kind.enum:
+      case kind.enum64:
+      case kind.float:
+        return type.sizeOrType;
+      case kind.pointer:
+        return pointerBytes;
+      case kind.array: {
+        const { typeId, count } = this.elementOf(type);
+        const element = this.sizeOf(typeId, depth + 1);
+        return element === undefined ? undefined : element * count;
+      }
+      default:
+        return undefined;
+    }
+  }
+
+  /** The variables of the data section `name` (`.maps`, `.rodata`, …), or undefined when there is none of that name. */
+  variables(name: string): readonly BtfVariable[] | undefined {
+    const section = this.#dataSections.map((id) => this.type(id)).find((type) => type.name === name);
+    return section && this.#entries(section).map((at) => this.#variable(this.#types.u32(at)));
+  }
+
+  #variable(id: number): BtfVariable {
+    const { kind: found, name, sizeOrType } = this.type(id);
+    if (found !== kind.variable) {
+      throw malformedObject(".BTF has something else than a variable in a data section");
+    }
+    return { name, typeId: sizeOrType, size: this.sizeOf(sizeOrType) ?? 0 };
+  }
+
+  /** Structs, unions and data sections all have 12 bytes a member. */
+  #entries({ memberCount, detailsOffset }: BtfType): number[] {
+    return Array.from({ length: memberCount }, (_, index) => detailsOffset + 12 * index);
+  }
+}
+
+function kindOf(information: number): number {
+  return (information >>> 24) & 0x1f;
+}
+
+interface TypeIndex {
+  readonly offsets: Uint32Array;
+  readonly dataSections: readonly number[];
+  readonly unknownKind: number | undefined;
+}
+
+/** Where each type begins; they follow each other without an index of their own. */
+function indexTypes(types: ByteReader): TypeIndex {
+  const offsets = new Uint32Array(Math.min(maxTypes, Math.floor(types.length / 12)));
+  const dataSections: number[] = [];
+  let count = 0;
+  for (let at = 0; at < types.length; count++) {
+    if (count === maxTypes) throw malformedObject(`.BTF has more than ${maxTypes} types`);
+    const information = types.u32(at + 4);
+    const typeKind = kindOf(information);
+    const length = typeBytes(typeKind, information & 0xffff);
+    if (length === undefined)
+      return { offsets: offsets.subarray(0, count), dataSections, unknownKind: typeKind };
+    types.bytes(at, length);
+    offsets[count] = at;
+    if (typeKind === kind.dataSection) dataSections.push(count + 1);
+    at += length;
+  }
+  return { offsets: offsets.subarray(0, count), dataSections, unknownKind: undefined };
+}

@@ -1,0 +1,59 @@
+import { BpfcacheError } from "../core/errors.js";
+import { byteOrderOf, formatPlatform, type Platform } from "../core/platform.js";
+import { containerFormat } from "./formats/container.js";
+import type { ExtractedImage, ExtractOptions, ImageContent, ImageFormat } from "./formats/format.js";
+import type { ImageManifest } from "./manifest.js";
+
+/** In the order they are tried. */
+const formats: readonly ImageFormat[] = [containerFormat];
+
+/** The format of an image, known before any of its content is fetched. Throws INVALID_IMAGE when there is none. */
+export function formatOf(manifest: ImageManifest): ImageFormat {
+  const foreign = manifest.layers.find(
+    ({ urls, mediaType }) => (urls?.length ?? 0) > 0 || isForeign(mediaType),
+  );
+  if (foreign !== undefined) {
+    throw new BpfcacheError(
+      "INVALID_IMAGE",
+      `the layer ${foreign.digest} lies outside the registry (${foreign.mediaType})`,
+      {
+        hint: "Foreign layers are not fetched: their servers are not the registry that was named (CVE-2020-15157).",
+      },
+    );
+  }
+  const format = formats.find((candidate) => candidate.recognizes(manifest));
+  if (format !== undefined) return format;
+  const type = manifest.artifactType ?? manifest.config.mediaType;
+  throw new BpfcacheError("INVALID_IMAGE", `${type} is not a format of eBPF images that bpfcache knows`);
+}
+
+/**
+ * The eBPF objects of an image. At least one fits the byte order of `platform`, or PLATFORM_MISMATCH is thrown;
+ * INVALID_IMAGE and DIGEST_MISMATCH as the format does.
+ */
+export async function extractImage(
+  content: ImageContent,
+  platform: Platform,
+  options: ExtractOptions,
+): Promise<ExtractedImage> {
+  const image = await formatOf(content.manifest).extract(content, options);
+  const wanted = byteOrderOf(platform);
+  const orders = new Set(image.objects.map(({ facts }) => facts.byteOrder));
+  if (!orders.has(wanted)) {
+    const found = [...orders].join(" and ");
+    throw new BpfcacheError(
+      "PLATFORM_MISMATCH",
+      `the image's objects are ${found}-endian, ${formatPlatform(platform)} is ${wanted}-endian`,
+      {
+        expected: wanted,
+        found,
+        hint: "Ask for a platform of that byte order with --platform, such as linux/s390x.",
+      },
+    );
+  }
+  return image;
+}
+
+function isForeign(mediaType: string): boolean {
+  return mediaType.includes("nondistributable") || mediaType.includes(".foreign.");
+}

@@ -1,0 +1,20 @@
+export {
+  type BatchOptions,
+  BytecodeCache,
+  type CacheOptions,
+  openCache,
+  type PulledImage,
+  type PullOptions,
+  type SeedOptions,
+} from "./cache.js";
+export type { Digest } from "./core/digest.js";
+export { BpfcacheError, type ErrorCode, exitStatus } from "./core/errors.js";
+export type { CacheEvent, EventSink } from "./core/events.js";
+export { defaultLimits, type Limits } from "./core/limits.js";
+export type { Platform } from "./core/platform.js";
+export type { BatchResult, FailedImage } from "./pull/batch.js";
+export type { PullPolicy } from "./pull/policy.js";
+export { BytecodeReader, openReader, type ReaderOptions, type ReadOptions } from "./reader.js";
+export type { RegistryServer, ServeOptions } from "./serve/server.js";
+export type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
+export type { CachedImage, CachedObject, ImageDetails, InspectedObject } from "./store/catalog.js";

@@ -1,0 +1,65 @@
+import pLimit from "p-limit";
+import { type ErrorCode, toBpfcacheError } from "../core/errors.js";
+import { type EventSink, emit } from "../core/events.js";
+
+const defaultJobs = 8;
+
+export interface FailedImage {
+  readonly reference: string;
+  readonly code: ErrorCode;
+  readonly message: string;
+}
+
+export interface BatchResult<T> {
+  readonly images: readonly T[];
+  readonly failed: readonly FailedImage[];
+  /** Each reference with the root digest it meant. */
+  readonly lock: Readonly<Record<string, string>>;
+}
+
+interface Taken {
+  readonly reference: string;
+  readonly rootDigest: string;
+}
+
+/** Takes in many images, some at a time; a failure is noted and stops no other. Results are in order of their references. */
+export async function takeAll<T extends Taken>(
+  references: readonly string[],
+  take: (reference: string) => Promise<T>,
+  options: { readonly jobs?: number | undefined; readonly onEvent?: EventSink | undefined },
+): Promise<BatchResult<T>> {
+  const atATime = pLimit(options.jobs ?? defaultJobs);
+  const images: T[] = [];
+  const failed: FailedImage[] = [];
+  const takeOne = async (reference: string): Promise<void> => {
+    try {
+      images.push(await take(reference));
+    } catch (thrown) {
+      const { code, message } = toBpfcacheError(thrown);
+      failed.push({ reference, code, message });
+      emit(options.onEvent, { event: "failed", reference, code, message });
+    }
+  };
+  await Promise.all([...new Set(references)].map((reference) => atATime(takeOne, reference)));
+  return toResult(images, failed);
+}
+
+export function mergeBatches<T extends Taken>(batches: readonly BatchResult<T>[]): BatchResult<T> {
+  return toResult(
+    batches.flatMap(({ images }) => images),
+    batches.flatMap(({ failed }) => failed),
+  );
+}
+
+function toResult<T extends Taken>(images: readonly T[], failed: readonly FailedImage[]): BatchResult<T> {
+  const sorted = [...images].sort(byReference);
+  return {
+    images: sorted,
+    failed: [...failed].sort(byReference),
+    lock: Object.fromEntries(sorted.map(({ reference, rootDigest }) => [reference, rootDigest])),
+  };
+}
+
+function byReference(a: { readonly reference: string }, b: { readonly reference: string }): number {
+  return a.reference < b.reference ? -1 : Number(a.reference > b.reference);
+}

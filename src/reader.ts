@@ -1,0 +1,86 @@
+import { hostPlatform, normalizePlatform, type Platform, parsePlatform } from "./core/platform.js";
+import { parseReference } from "./core/reference.js";
+import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
+import type { CachedImage, ImageDetails } from "./store/catalog.js";
+import type { ObjectChoice } from "./store/lookup.js";
+import { Store } from "./store/store.js";
+
+export interface ReaderOptions {
+  /** The directory of a cache that exists. */
+  readonly directory: string;
+}
+
+/** Which of an image's objects, and for which platform: this host's by default. */
+export interface ReadOptions extends ObjectChoice {
+  /** `os/arch[/variant]`. */
+  readonly platform?: string | Platform | undefined;
+}
+
+/**
+ * The read-only view of a cache, for loaders: no network code is loaded, nothing is written, and no reader ever
+ * waits, whoever writes meanwhile. Every call sees the newest published state.
+ */
+export class BytecodeReader {
+  readonly #store: Store;
+
+  /** @internal Use `openReader`. */
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /**
+   * The object that a reference names, as a copy of its own, re-hashed before it is handed out.
+   * Throws USAGE (malformed reference; several objects and no choice), NOT_CACHED, CACHE_CORRUPT.
+   */
+  bytecode(reference: string, options: ReadOptions = {}): Bytecode {
+    return this.#store.bytecode(parseReference(reference), platformOf(options.platform), options);
+  }
+
+  /**
+   * The same without a copy: `use` gets the bytes where they lie in the database. They are valid only until it
+   * returns, so it must be synchronous, must not keep them, and must not read from this cache meanwhile (USAGE).
+   */
+  withBytecode<T>(
+    reference: string,
+    use: (view: Uint8Array, description: BytecodeDescription) => T,
+    options: ReadOptions = {},
+  ): T {
+    return this.#store.withBytecode(parseReference(reference), platformOf(options.platform), options, use);
+  }
+
+  list(): readonly CachedImage[] {
+    return this.#store.list();
+  }
+
+  /** Throws NOT_CACHED. */
+  inspect(reference: string, options: Pick<ReadOptions, "platform"> = {}): ImageDetails {
+    return this.#store.inspect(parseReference(reference), platformOf(options.platform));
+  }
+
+  close(): void {
+    this.#store.close();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+/**
+ * Opens an existing cache for reading. Throws NOT_CACHED when there is none, CACHE_CORRUPT when it is damaged, and
+ * USAGE when this user could only read it without a lock.
+ *
+ * @example
+ * const reader = openReader({ directory: "/var/lib/bpfcache" });
+ * const { bytes, digest, programs } = reader.bytecode("quay.io/org/program:v1");
+ * reader.close();
+ */
+export function openReader(options: ReaderOptions): BytecodeReader {
+  return new BytecodeReader(Store.open({ directory: options.directory, readOnly: true }));
+}
+
+/** @internal */
+export function platformOf(platform: string | Platform | undefined): Platform {
+  if (platform === undefined) return hostPlatform();
+  return typeof platform === "string" ? parsePlatform(platform) : normalizePlatform(platform);
+}

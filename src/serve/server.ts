@@ -1,0 +1,68 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { BpfcacheError } from "../core/errors.js";
+import type { Store } from "../store/store.js";
+import { answer } from "./answers.js";
+
+export interface ServeOptions {
+  /** Default 127.0.0.1: whoever can reach the port can read what is cached. */
+  readonly host?: string | undefined;
+  /** Default 0: any free port. */
+  readonly port?: number | undefined;
+}
+
+/** A running read-only registry. */
+export class RegistryServer {
+  readonly #server: Server;
+
+  private constructor(server: Server) {
+    this.#server = server;
+  }
+
+  /** Throws USAGE when the address cannot be listened on. */
+  static async listen(store: Store, options: ServeOptions = {}): Promise<RegistryServer> {
+    const { host = "127.0.0.1", port = 0 } = options;
+    const server = createServer((request, response) => respond(store, request, response));
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", (cause) =>
+        reject(
+          new BpfcacheError("USAGE", `cannot listen on ${host} port ${port}: ${cause.message}`, { cause }),
+        ),
+      );
+      server.listen(port, host, resolve);
+    });
+    return new RegistryServer(server);
+  }
+
+  /** `host:port`, to put before a repository. */
+  get address(): string {
+    const { address, port, family } = this.#server.address() as AddressInfo;
+    return family === "IPv6" ? `[${address}]:${port}` : `${address}:${port}`;
+  }
+
+  get url(): string {
+    return `http://${this.address}`;
+  }
+
+  /** Stops listening and ends every connection. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+}
+
+function respond(store: Store, request: IncomingMessage, response: ServerResponse): void {
+  const { status, headers, body } = answer(
+    store,
+    request.method ?? "GET",
+    request.url ?? "/",
+    request.headers,
+  );
+  response.writeHead(status, headers);
+  response.end(request.method === "HEAD" ? undefined : body);
+}

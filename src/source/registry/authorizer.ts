@@ -1,0 +1,146 @@
+import { throwIfAborted } from "../../core/errors.js";
+import type { Credential, CredentialProvider } from "../credentials/credential.js";
+import { type Challenge, parseChallenges, preferredChallenge } from "./challenge.js";
+import type { ChallengeMemory, KnownChallenge } from "./challenge-memory.js";
+import { RegistryFailure } from "./failure.js";
+import { headerValues } from "./headers.js";
+import { checkRealm } from "./realm.js";
+import { SingleFlight } from "./single-flight.js";
+import { basicAuthorization } from "./token-request.js";
+import type { TokenService } from "./token-service.js";
+import type { Answer, Call } from "./transport.js";
+
+/** What is asked of which registry: a token is good for one repository. */
+export interface Protected {
+  readonly host: string;
+  readonly origin: string;
+  readonly isLocal: boolean;
+  readonly repository: string;
+}
+
+/** An Authorization header, and where it stands in the dialogue. */
+export interface Authorization {
+  readonly header: string;
+  /** Got for this very request: when it is refused, getting another one like it is in vain. */
+  readonly isNew: boolean;
+  readonly scope?: string;
+  readonly token?: string;
+}
+
+/**
+ * Decides what Authorization a request carries. A registry is asked anonymously first; its challenge is remembered,
+ * so later requests, for other repositories too, carry the right header at once.
+ */
+export class Authorizer {
+  readonly #tokens: TokenService;
+  readonly #credentials: CredentialProvider;
+  readonly #memory: ChallengeMemory;
+  /** The scope a repository's challenge asked for, where it differs from the usual one. */
+  readonly #scopes = new Map<string, string>();
+  /** Looked up once a repository, because a helper program may be behind it. */
+  readonly #found = new Map<string, Credential | undefined>();
+  readonly #lookups = new SingleFlight<Credential | undefined>();
+
+  constructor(tokens: TokenService, credentials: CredentialProvider, memory: ChallengeMemory) {
+    this.#tokens = tokens;
+    this.#credentials = credentials;
+    this.#memory = memory;
+  }
+
+  /** What to send before being asked: undefined while the registry has not said that it wants anything. */
+  async foreseen(wanted: Protected, call: Call): Promise<Authorization | undefined> {
+    const known = this.#memory.get(wanted.host);
+    if (known === undefined) return undefined;
+    try {
+      const scope = this.#scopes.get(nameOf(wanted)) ?? known.fixedScope ?? usualScope(wanted);
+      return await this.#authorization(known, scope, wanted, call);
+    } catch (error) {
+      throwIfAborted(call.signal);
+      // What was remembered may be out of date; the next request shall ask the registry again.
+      this.#memory.set(wanted.host, undefined);
+      throw error;
+    }
+  }
+
+  /** The answer to a 401 or 403 whose challenge we can meet, or undefined to let it stand. */
+  async answerTo(
+    refusal: Answer,
+    refused: Authorization | undefined,
+    wanted: Protected,
+    call: Call,
+  ): Promise<Authorization | undefined> {
+    const challenge = preferredChallenge(parseChallenges(headerValues(refusal.headers, "www-authenticate")));
+    if (challenge === undefined) return undefined;
+    if (refused?.token !== undefined) this.#tokens.drop(refused.token);
+    const scope = challenge.parameters["scope"] || usualScope(wanted);
+    const lacksScope = challenge.parameters["error"] === "insufficient_scope" && scope !== refused?.scope;
+    if (refused?.isNew === true && !lacksScope) return undefined;
+    const known = knownChallenge(challenge, scope);
+    this.#memory.set(wanted.host, known);
+    if (scope !== usualScope(wanted)) this.#scopes.set(nameOf(wanted), scope);
+    const next = await this.#authorization(known, scope, wanted, call);
+    if (next?.header !== refused?.header) return next;
+    // The same password again is no answer; it may have been changed where it is kept.
+    this.#found.delete(nameOf(wanted));
+    return undefined;
+  }
+
+  async #authorization(
+    known: KnownChallenge,
+    scope: string,
+    wanted: Protected,
+    call: Call,
+  ): Promise<Authorization | undefined> {
+    const credential = await this.#credential(wanted, call.signal);
+    if (credential?.kind === "registry-token") {
+      return { header: `Bearer ${credential.token}`, isNew: true };
+    }
+    if (known.scheme === "basic") {
+      if (credential === undefined) return undefined;
+      if (credential.kind === "password") return { header: basicAuthorization(credential), isNew: false };
+      throw new RegistryFailure(
+        "UNAUTHORIZED",
+        `${wanted.host} wants a user name and a password, but ${credential.from} has only a token`,
+      );
+    }
+    const { token, isNew } = await this.#tokens.token(
+      {
+        host: wanted.host,
+        realm: checkRealm(known.realm, wanted),
+        service: known.service,
+        scope,
+        credential,
+        home: wanted,
+      },
+      call,
+    );
+    return { header: `Bearer ${token}`, isNew, scope, token };
+  }
+
+  async #credential(wanted: Protected, signal: AbortSignal | undefined): Promise<Credential | undefined> {
+    const name = nameOf(wanted);
+    if (this.#found.has(name)) return this.#found.get(name);
+    return await this.#lookups.run(name, signal, async (shared) => {
+      const found = await this.#credentials.credentialFor(wanted.host, wanted.repository, shared);
+      this.#found.set(name, found);
+      return found;
+    });
+  }
+}
+
+function nameOf({ host, repository }: Protected): string {
+  return `${host}/${repository}`;
+}
+
+function usualScope({ repository }: Protected): string {
+  return `repository:${repository}:pull`;
+}
+
+function knownChallenge({ scheme, parameters }: Challenge, scope: string): KnownChallenge {
+  return {
+    scheme: scheme === "basic" ? "basic" : "bearer",
+    realm: parameters["realm"] ?? "",
+    service: parameters["service"],
+    fixedScope: scope.startsWith("repository:") ? undefined : scope,
+  };
+}

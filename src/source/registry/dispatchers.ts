@@ -1,0 +1,125 @@
+import { lookup as systemLookup } from "node:dns";
+import { readFileSync } from "node:fs";
+import type { LookupFunction } from "node:net";
+import { rootCertificates } from "node:tls";
+import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
+import { BpfcacheError } from "../../core/errors.js";
+import type { Limits } from "../../core/limits.js";
+import { isLoopbackHost, isReservedAddress } from "./addresses.js";
+import { RegistryFailure } from "./failure.js";
+
+/** undici's default of 4 s costs a TLS handshake between the steps of one pull. */
+const keepAliveMs = 60_000;
+/** More than the puller ever has under way at one host: a stream that waits for its reader must not starve another. */
+const connectionsPerOrigin = 16;
+
+export interface DispatcherOptions {
+  readonly limits: Limits;
+  readonly caFile?: string | undefined;
+  /** How names become addresses; the system's resolver unless a test says otherwise. */
+  readonly lookup?: LookupFunction | undefined;
+  readonly environment: NodeJS.ProcessEnv;
+}
+
+/**
+ * The connection pools. There are two sets of them: one for registries the user named, and one for places a remote
+ * registry sends us to, which looks at every address at connect time, so no DNS name leads to this machine.
+ */
+export class Dispatchers {
+  readonly #options: DispatcherOptions;
+  readonly #made = new Map<string, Dispatcher>();
+  #authorities: string[] | undefined;
+
+  constructor(options: DispatcherOptions) {
+    this.#options = options;
+  }
+
+  for(url: URL, isGuarded: boolean): Dispatcher {
+    const isProxied = hasProxy(this.#options.environment) && !isLoopbackHost(url.hostname);
+    const key = `${isGuarded ? "guarded" : "open"} ${isProxied ? "proxied" : "direct"}`;
+    const made = this.#made.get(key) ?? this.#make(isGuarded, isProxied);
+    this.#made.set(key, made);
+    return made;
+  }
+
+  /** Breaks every connection; requests under way fail. */
+  async close(): Promise<void> {
+    const all = [...this.#made.values()];
+    this.#made.clear();
+    await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
+  }
+
+  #make(isGuarded: boolean, isProxied: boolean): Dispatcher {
+    const { limits, lookup = systemLookup } = this.#options;
+    const ca = this.#trusted();
+    const tls = ca === undefined ? {} : { ca };
+    const pool = {
+      connections: connectionsPerOrigin,
+      keepAliveTimeout: keepAliveMs,
+      keepAliveMaxTimeout: 10 * keepAliveMs,
+      connectTimeout: limits.connectTimeoutMs,
+    };
+    const connect = {
+      ...tls,
+      timeout: limits.connectTimeoutMs,
+      lookup: isGuarded ? guarded(lookup) : lookup,
+    };
+    if (!isProxied) return new Agent({ ...pool, connect });
+    // A proxy looks names up itself, so the guard cannot see addresses there; the proxy's own rules have to do.
+    // Plain http goes through it without CONNECT, which many proxies allow for port 443 only.
+    return new EnvHttpProxyAgent({ ...pool, connect, requestTls: tls, proxyTls: tls, proxyTunnel: false });
+  }
+
+  /** The system's authorities and the user's own: a private CA is added to the public ones, it does not replace them. */
+  #trusted(): string[] | undefined {
+    const { caFile, environment } = this.#options;
+    if (caFile === undefined) return undefined;
+    const extra = environment["NODE_EXTRA_CA_CERTS"];
+    this.#authorities ??= [
+      ...rootCertificates,
+      readCertificates(caFile),
+      ...(extra === undefined || extra === "" ? [] : [readCertificates(extra)]),
+    ];
+    return this.#authorities;
+  }
+}
+
+function readCertificates(path: string): string {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (cause) {
+    throw new BpfcacheError("USAGE", `the CA file ${path} cannot be read`, { cause });
+  }
+  if (!text.includes("-----BEGIN CERTIFICATE-----")) {
+    throw new BpfcacheError("USAGE", `the CA file ${path} holds no certificate in PEM form`);
+  }
+  return text;
+}
+
+function hasProxy(environment: NodeJS.ProcessEnv): boolean {
+  const names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"];
+  return names.some((name) => (environment[name] ?? "") !== "");
+}
+
+/** Checking a URL's host is not enough: a name may resolve to 169.254.169.254 (go-containerregistry#2440). */
+function guarded(lookup: LookupFunction): LookupFunction {
+  return (hostname, options, callback) => {
+    lookup(hostname, options, (error, address, family) => {
+      if (error !== null) return callback(error, address, family);
+      const found = typeof address === "string" ? [{ address }] : address;
+      const isRefused = found.some((candidate) => isReservedAddress(candidate.address));
+      callback(isRefused ? reservedAddressFailure(hostname) : null, address, family);
+    });
+  };
+}
+
+export function reservedAddressFailure(host: string): RegistryFailure {
+  return new RegistryFailure(
+    "UNREACHABLE",
+    `refused to follow the registry to ${host}: it is an address of this machine or link`,
+    {
+      hint: "Only a registry on this machine may send its clients to others there.",
+    },
+  );
+}

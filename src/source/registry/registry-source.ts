@@ -1,0 +1,241 @@
+import type { LookupFunction } from "node:net";
+import { type Digest, digestAlgorithm, digestOf, parseDigest } from "../../core/digest.js";
+import { type BpfcacheError, throwIfAborted, toBpfcacheError } from "../../core/errors.js";
+import { type Limits, withLimits } from "../../core/limits.js";
+import type { Reference } from "../../core/reference.js";
+import type { Descriptor } from "../../image/descriptor.js";
+import { acceptedManifests, indexMediaTypes, manifestMediaTypes } from "../../image/media-types.js";
+import type { CredentialProvider } from "../credentials/credential.js";
+import { FileCredentials } from "../credentials/file-credentials.js";
+import type { ImageSource, Resolution, ResolveOptions, SourceOptions } from "../image-source.js";
+import { Authorizer } from "./authorizer.js";
+import { type ChallengeMemory, challengeMemory } from "./challenge-memory.js";
+import { type Clock, systemClock } from "./clock.js";
+import { Dispatchers } from "./dispatchers.js";
+import { type Endpoint, endpointOf } from "./endpoint.js";
+import { RegistryFailure } from "./failure.js";
+import { contentType, header } from "./headers.js";
+import { RegistryClient, type RegistryRequest } from "./registry-client.js";
+import { ResumableBlob } from "./resumable-blob.js";
+import { Retries } from "./retries.js";
+import { Schemes } from "./schemes.js";
+import { TokenService } from "./token-service.js";
+import { type Answer, type Call, Transport } from "./transport.js";
+import { Warnings } from "./warnings.js";
+
+export interface RegistryOptions {
+  readonly limits?: Partial<Limits> | undefined;
+  /** Hosts (host or host:port) spoken to over http. Loopback hosts may use http without being named. */
+  readonly plainHttp?: readonly string[] | undefined;
+  /** The one file to look for credentials in, instead of Docker's and Podman's usual places. */
+  readonly authFile?: string | undefined;
+  /** PEM certificates of authorities to trust beside the public ones. */
+  readonly caFile?: string | undefined;
+  /** Replaces the credential files altogether. */
+  readonly credentials?: CredentialProvider | undefined;
+  /** Where challenges of registries are remembered; in memory unless given. */
+  readonly challenges?: ChallengeMemory | undefined;
+  /** Where proxies and the places of credential files are read from. */
+  readonly environment?: NodeJS.ProcessEnv | undefined;
+  /** @internal For tests: waits take no time, chance is fixed. */
+  readonly clock?: Clock | undefined;
+  /** @internal For tests: names that lead to 127.0.0.1 though they are not local. */
+  readonly lookup?: LookupFunction | undefined;
+}
+
+/** Images in an OCI registry, over HTTP. */
+export class RegistrySource implements ImageSource {
+  readonly name = "registry";
+  readonly #limits: Limits;
+  readonly #plainHttp: readonly string[];
+  readonly #transport: Transport;
+  readonly #retries: Retries;
+  readonly #client: RegistryClient;
+  readonly #warnings = new Warnings();
+
+  constructor(options: RegistryOptions = {}) {
+    const { authFile, caFile, clock = systemClock, environment = process.env, lookup } = options;
+    this.#limits = withLimits(options.limits);
+    this.#plainHttp = options.plainHttp ?? [];
+    this.#transport = new Transport(
+      new Dispatchers({ limits: this.#limits, caFile, lookup, environment }),
+      this.#limits,
+    );
+    this.#retries = new Retries(this.#limits.retries, clock);
+    const tokens = new TokenService(this.#transport, this.#retries, this.#limits, clock);
+    const credentials = options.credentials ?? new FileCredentials({ authFile, environment });
+    const authorizer = new Authorizer(tokens, credentials, options.challenges ?? challengeMemory());
+    this.#client = new RegistryClient(
+      this.#transport,
+      authorizer,
+      this.#retries,
+      new Schemes(),
+      this.#warnings,
+      this.#limits,
+      clock,
+    );
+  }
+
+  async resolve(reference: Reference, options: ResolveOptions = {}): Promise<Resolution> {
+    return await aboutReference(reference, async () => {
+      const { known } = options;
+      throwIfAborted(options.signal);
+      // A digest names the same bytes for ever: nothing to ask.
+      if (known !== undefined && known.digest === reference.digest) return { unchanged: true };
+      const call = callFor(reference, options);
+      const request = manifestRequest(this.#endpoint(reference), reference);
+      if (known !== undefined && (await this.#isUnchangedOnHub(request, known.digest, call))) {
+        return { unchanged: true };
+      }
+      return await this.#getRoot(request, reference, known, call);
+    });
+  }
+
+  async fetch(
+    reference: Reference,
+    descriptor: Descriptor,
+    options: SourceOptions = {},
+  ): Promise<AsyncIterable<Uint8Array>> {
+    return await aboutReference(reference, async () => {
+      refuseForeign(descriptor);
+      const request = contentRequest(this.#endpoint(reference), reference, descriptor);
+      const call = callFor(reference, options);
+      const blob = new ResumableBlob(this.#client, this.#retries, request, descriptor.size, call);
+      await blob.open();
+      return blob;
+    });
+  }
+
+  async close(): Promise<void> {
+    await this.#transport.close();
+  }
+
+  #endpoint({ host }: Reference): Endpoint {
+    return endpointOf(host, this.#plainHttp);
+  }
+
+  /** Docker Hub counts every GET of a manifest against the user's quota, and HEAD not at all. */
+  async #isUnchangedOnHub(request: RegistryRequest, known: Digest, call: Call): Promise<boolean> {
+    if (request.endpoint.host !== "docker.io") return false;
+    return await this.#client.perform(
+      // Whatever else it answers, the GET that follows finds out properly.
+      { ...request, method: "HEAD", accepts: [200, 304, 400, 401, 403, 404, 405] },
+      call,
+      async (answer) => {
+        await answer.discard();
+        return answer.status === 200 && header(answer.headers, "docker-content-digest") === known;
+      },
+    );
+  }
+
+  async #getRoot(
+    request: RegistryRequest,
+    reference: Reference,
+    known: ResolveOptions["known"],
+    call: Call,
+  ): Promise<Resolution> {
+    const validator = known === undefined ? undefined : (known.etag ?? `"${known.digest}"`);
+    const conditional: RegistryRequest =
+      validator === undefined
+        ? request
+        : { ...request, headers: { ...request.headers, "if-none-match": validator }, accepts: [200, 304] };
+    return await this.#client.perform(conditional, call, async (answer) => {
+      if (answer.status === 304) {
+        await answer.discard();
+        return { unchanged: true };
+      }
+      const bytes = await answer.readAll(this.#limits.manifestBytes);
+      if (bytes === undefined) throw manifestTooLong(request, this.#limits.manifestBytes);
+      const digest = digestOf(
+        bytes,
+        reference.digest === undefined ? "sha256" : digestAlgorithm(reference.digest),
+      );
+      if (reference.digest !== undefined && digest !== reference.digest) {
+        throw mismatch(answer, request.what, reference.digest, digest);
+      }
+      if (digest === known?.digest) return { unchanged: true };
+      this.#noteDigestHeader(answer, digest, request, call);
+      const mediaType = contentType(answer.headers) ?? "application/octet-stream";
+      const etag = header(answer.headers, "etag");
+      return { unchanged: false, descriptor: { mediaType, digest, size: bytes.byteLength }, bytes, etag };
+    });
+  }
+
+  /** What the registry says the digest is decides nothing (CVE-2025-24882); that it is wrong is worth knowing. */
+  #noteDigestHeader(answer: Answer, digest: Digest, request: RegistryRequest, call: Call): void {
+    const claimed = header(answer.headers, "docker-content-digest");
+    if (claimed === undefined || claimed === digest || !claimed.startsWith(`${digestAlgorithm(digest)}:`))
+      return;
+    const shown = claimed.slice(0, 80);
+    this.#warnings.warn(`${answer.url.host} calls ${request.what} ${shown}, but it is ${digest}`, call);
+  }
+}
+
+function callFor(reference: Reference, { signal, onEvent, onRequest }: SourceOptions): Call {
+  return { reference: reference.toString(), signal, onEvent, onRequest };
+}
+
+function manifestRequest(endpoint: Endpoint, reference: Reference): RegistryRequest {
+  const { repository, digest, tag = "latest" } = reference;
+  return {
+    method: "GET",
+    endpoint,
+    repository,
+    path: `manifests/${digest ?? tag}`,
+    headers: { accept: acceptedManifests },
+    accepts: [200],
+    what: digest === undefined ? `image ${repository}:${tag}` : `image ${repository}@${digest}`,
+  };
+}
+
+function contentRequest(endpoint: Endpoint, reference: Reference, descriptor: Descriptor): RegistryRequest {
+  const { repository } = reference;
+  // Descriptors come from documents of strangers; a digest becomes part of a URL (CVE-2024-3727).
+  const digest = parseDigest(descriptor.digest);
+  const isManifest =
+    indexMediaTypes.has(descriptor.mediaType) || manifestMediaTypes.has(descriptor.mediaType);
+  return {
+    method: "GET",
+    endpoint,
+    repository,
+    path: isManifest ? `manifests/${digest}` : `blobs/${digest}`,
+    headers: { accept: isManifest ? acceptedManifests : "*/*" },
+    accepts: [200],
+    what: `${isManifest ? "manifest" : "blob"} ${digest} of ${repository}`,
+  };
+}
+
+/** A layer that lives elsewhere would have us ask a stranger's server on a stranger's word (CVE-2020-15157). */
+function refuseForeign({ mediaType, urls, digest }: Descriptor): void {
+  const isForeign = /nondistributable|\.foreign\./.test(mediaType);
+  if (!isForeign && (urls === undefined || urls.length === 0)) return;
+  throw new RegistryFailure(
+    "INVALID_IMAGE",
+    `${digest} is a foreign layer, kept outside the registry; those are not fetched`,
+    {
+      hint: "Push the image again with a tool that puts all of its layers into the registry.",
+    },
+  );
+}
+
+function manifestTooLong({ what, endpoint }: RegistryRequest, limit: number): RegistryFailure {
+  return new RegistryFailure("INVALID_IMAGE", `${endpoint.host} sent more than ${limit} bytes as ${what}`);
+}
+
+function mismatch(answer: Answer, what: string, expected: Digest, found: Digest): RegistryFailure {
+  const message = `${answer.url.host} sent something else as ${what}: expected ${expected}, found ${found}`;
+  return new RegistryFailure("DIGEST_MISMATCH", message, { expected, found });
+}
+
+/** Gives every failure the reference it is about, and turns the client's own kind of error into the public one. */
+async function aboutReference<T>(reference: Reference, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    throw publicError(error, reference.toString());
+  }
+}
+
+function publicError(error: unknown, reference: string): BpfcacheError {
+  return toBpfcacheError(error).about(reference);
+}

@@ -1,0 +1,115 @@
+import { type Digest, digestOf } from "../core/digest.js";
+import { BpfcacheError } from "../core/errors.js";
+import type { Platform } from "../core/platform.js";
+import type { Reference } from "../core/reference.js";
+import type { Environment } from "./environment.js";
+import { digestKey } from "./keys.js";
+import { chooseObject, find, type ObjectChoice } from "./lookup.js";
+import {
+  manifestDigestOf,
+  type ObjectEntry,
+  type ProgramEntry,
+  type RootRecord,
+  rootDigestOf,
+} from "./records.js";
+
+/** What a loader gets to know of the object it was given: the four digests by name, and what is in it. */
+export interface BytecodeDescription {
+  readonly reference: string;
+  /** The object digest: sha256 of the bytes. */
+  readonly digest: Digest;
+  readonly rootDigest: Digest;
+  readonly manifestDigest: Digest;
+  readonly layerDigest: Digest;
+  readonly platform: string;
+  readonly name: string;
+  readonly size: number;
+  readonly programs: readonly ProgramEntry[];
+}
+
+export interface Bytecode extends BytecodeDescription {
+  /** The ELF object; a copy of its own. */
+  readonly bytes: Uint8Array;
+}
+
+/** LMDB has no checksums: up to this size every read is re-hashed, above it once per process and object. */
+const alwaysVerifiedBytes = 1024 * 1024;
+
+/**
+ * Reads objects for loaders: two gets (reference, then object) in one snapshot, the bytes re-hashed before they are
+ * handed out.
+ */
+export class BytecodeAccess {
+  readonly #environment: Environment;
+  readonly #verified = new Set<Digest>();
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  /** Throws NOT_CACHED, CACHE_CORRUPT, or USAGE when several objects fit the choice. */
+  read(reference: Reference, platform: Platform, choice: ObjectChoice): Bytecode {
+    return this.use(reference, platform, choice, (view, description) => ({
+      ...description,
+      bytes: Buffer.from(view),
+    }));
+  }
+
+  /** Calls `use` with the bytes where they lie; they are gone when it returns. */
+  use<T>(
+    reference: Reference,
+    platform: Platform,
+    choice: ObjectChoice,
+    use: (view: Uint8Array, description: BytecodeDescription) => T,
+  ): T {
+    return this.#environment.snapshot(() => {
+      const record = find(this.#environment, reference, platform);
+      if (record === undefined) throw notCached(reference);
+      const object = chooseObject(record.objects, choice);
+      const view = this.#environment.tree("objects").view(digestKey(object.digest));
+      this.#verify(view, object, reference);
+      return this.#environment.guardView(() => use(view, describe(reference, record, object)));
+    });
+  }
+
+  #verify(
+    view: Buffer | undefined,
+    { digest, size, name }: ObjectEntry,
+    reference: Reference,
+  ): asserts view is Buffer {
+    if (view?.length === size) {
+      if (size > alwaysVerifiedBytes && this.#verified.has(digest)) return;
+      if (digestOf(view) === digest) {
+        this.#verified.add(digest);
+        return;
+      }
+    }
+    throw new BpfcacheError("CACHE_CORRUPT", `the object ${name} (${digest}) is damaged in the cache`, {
+      reference: reference.toString(),
+      expected: digest,
+      found: view === undefined ? "nothing" : digestOf(view),
+      hint: "Remove the image and pull it again.",
+    });
+  }
+}
+
+function describe(reference: Reference, record: RootRecord, object: ObjectEntry): BytecodeDescription {
+  return {
+    reference: reference.toString(),
+    digest: object.digest,
+    rootDigest: rootDigestOf(record),
+    manifestDigest: manifestDigestOf(record),
+    layerDigest: object.layer,
+    platform: record.platform,
+    name: object.name,
+    size: object.size,
+    programs: object.programs,
+  };
+}
+
+export function notCached(reference: Reference): BpfcacheError {
+  return new BpfcacheError("NOT_CACHED", "the image is not in the cache", {
+    reference: reference.toString(),
+    hint: "Fetch it with bpfcache pull, or take it in from files with bpfcache seed.",
+  });
+}

@@ -1,0 +1,147 @@
+import type { Digest } from "../core/digest.js";
+import { BpfcacheError } from "../core/errors.js";
+import type { BpfGlobal, BpfSection } from "../image/elf/bpf-object.js";
+import type { Environment } from "./environment.js";
+import { digestKey } from "./keys.js";
+import {
+  type BlobEntry,
+  type ImageRecord,
+  manifestDigestOf,
+  type ObjectRecord,
+  type ProgramEntry,
+  type RefRecord,
+  rootDigestOf,
+} from "./records.js";
+import { isPinned, lastUsedAt } from "./usage.js";
+import { decodeManifest, decodeRecord } from "./values.js";
+
+export interface CachedObject {
+  readonly name: string;
+  readonly digest: Digest;
+  readonly size: number;
+  readonly programs: readonly ProgramEntry[];
+  readonly maps: readonly { readonly name: string; readonly type: string }[];
+}
+
+/** One cached image: the JSON document `image`. Times are ISO 8601. */
+export interface CachedImage {
+  readonly reference: string;
+  readonly rootDigest: Digest;
+  readonly manifestDigest: Digest;
+  readonly platform: string;
+  readonly format: string;
+  readonly objects: readonly CachedObject[];
+  readonly labels: Readonly<Record<string, string>>;
+  /** Bytes of config, layers and objects; what images share is counted in each. */
+  readonly size: number;
+  readonly pinned: boolean;
+  readonly pulledAt: string;
+  readonly lastUsedAt: string | null;
+}
+
+export interface InspectedObject extends CachedObject {
+  readonly layerDigest: Digest;
+  readonly byteOrder: string;
+  readonly license: string | null;
+  readonly sections: readonly BpfSection[];
+  readonly globals: readonly BpfGlobal[];
+  /** Relocations against the running kernel's types; above zero the kernel must have BTF. */
+  readonly coreRelocations: number;
+}
+
+/** All that is known of an image: the JSON document `inspect`. */
+export interface ImageDetails extends CachedImage {
+  readonly rootMediaType: string;
+  /** What the root offers, cached or not; only its own for an image without an index. */
+  readonly platforms: readonly string[];
+  readonly configDigest: Digest;
+  readonly layers: readonly BlobEntry[];
+  readonly objects: readonly InspectedObject[];
+  readonly source: string;
+  readonly checkedAt: string;
+  readonly warnings: readonly string[];
+}
+
+export function describeImage(environment: Environment, record: RefRecord): CachedImage {
+  const image = imageOf(environment, record);
+  return {
+    ...summary(environment, record, image),
+    objects: image.objects.map(({ name, digest, size, programs }) => {
+      const { maps } = factsOf(environment, digest);
+      return { name, digest, size, programs, maps: maps.map((map) => ({ name: map.name, type: map.type })) };
+    }),
+  };
+}
+
+export function describeImageFully(environment: Environment, record: RefRecord): ImageDetails {
+  const image = imageOf(environment, record);
+  const root = environment.tree("manifests").get(digestKey(rootDigestOf(record)));
+  return {
+    ...summary(environment, record, image),
+    rootMediaType: root === undefined ? "" : decodeManifest(root).mediaType,
+    platforms: record.platforms.length > 0 ? record.platforms : [record.platform],
+    configDigest: image.config.digest,
+    layers: image.layers,
+    objects: image.objects.map(({ name, digest, size, layer }) => {
+      const { programs, maps, sections, globals, license, byteOrder, coreRelocations } = factsOf(
+        environment,
+        digest,
+      );
+      return {
+        name,
+        digest,
+        size,
+        layerDigest: layer,
+        byteOrder,
+        license: license ?? null,
+        programs,
+        maps,
+        globals,
+        sections,
+        coreRelocations,
+      };
+    }),
+    source: record.source,
+    checkedAt: new Date(record.checkedAt).toISOString(),
+    warnings: image.warnings,
+  };
+}
+
+function summary(
+  environment: Environment,
+  record: RefRecord,
+  image: ImageRecord,
+): Omit<CachedImage, "objects"> {
+  const used = lastUsedAt(environment, manifestDigestOf(record));
+  const blobs = [image.config, ...image.layers, ...image.objects];
+  return {
+    reference: record.reference,
+    rootDigest: rootDigestOf(record),
+    manifestDigest: manifestDigestOf(record),
+    platform: record.platform,
+    format: image.format,
+    labels: image.labels,
+    size: blobs.reduce((sum, { size }) => sum + size, 0),
+    pinned: isPinned(environment, record.reference),
+    pulledAt: new Date(record.pulledAt).toISOString(),
+    lastUsedAt: used === undefined ? null : new Date(used).toISOString(),
+  };
+}
+
+function imageOf(environment: Environment, record: RefRecord): ImageRecord {
+  const row = environment.tree("images").get(digestKey(manifestDigestOf(record)));
+  if (row === undefined) throw missing("image", manifestDigestOf(record), record.reference);
+  return decodeRecord<ImageRecord>(row);
+}
+
+function factsOf(environment: Environment, object: Digest): ObjectRecord {
+  const row = environment.tree("objectInfo").get(digestKey(object));
+  if (row === undefined) throw missing("object record", object);
+  return decodeRecord<ObjectRecord>(row);
+}
+
+function missing(what: string, digest: Digest, reference?: string): BpfcacheError {
+  return new BpfcacheError("CACHE_CORRUPT", `the ${what} ${digest} is missing from the database`, {
+    reference,
+  });
+}

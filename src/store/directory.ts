@@ -1,0 +1,78 @@
+import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, statfsSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { BpfcacheError } from "../core/errors.js";
+
+export const dataFile = "data.mdb";
+export const lockFile = "lock.mdb";
+
+/** LMDB crashes when the very first write of a new environment meets a full disk; this much room avoids it. */
+const minimumFreeBytes = 1024 * 1024;
+
+export function makeTemporaryDirectory(): string {
+  return mkdtempSync(join(tmpdir(), "bpfcache-"));
+}
+
+/**
+ * Makes the cache directory private (0700), or checks one that exists: others must not be able to write in it, for
+ * they could then replace what loaders run in the kernel. Throws USAGE, or CACHE_FULL when there is no room to begin.
+ */
+export function prepareDirectory(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new BpfcacheError("USAGE", `cannot create the cache directory ${directory}: ${messageOf(cause)}`, {
+      cause,
+      hint: "Choose another one with --cache-dir or BPFCACHE_DIR.",
+    });
+  }
+  refuseWritableByOthers(directory);
+  requireAccess(directory, constants.W_OK | constants.X_OK, "write in");
+  if (!existsSync(join(directory, dataFile))) {
+    const { bavail, bsize } = statfsSync(directory);
+    if (bavail * bsize < minimumFreeBytes) {
+      throw new BpfcacheError("CACHE_FULL", `no space left for a cache in ${directory}`);
+    }
+  }
+}
+
+/** Checks a directory that is only read. Throws NOT_CACHED when there is no cache, USAGE when it may not be read safely. */
+export function checkReadableDirectory(directory: string): void {
+  if (!existsSync(join(directory, dataFile))) {
+    throw new BpfcacheError("NOT_CACHED", `there is no cache in ${directory}`, {
+      hint: "Fill it with bpfcache prefetch or bpfcache seed, or name another one.",
+    });
+  }
+  refuseWritableByOthers(directory);
+  // LMDB registers readers in the lock file. A process that cannot write there would silently read without a lock
+  // and get torn pages while someone writes (mdb.c: EACCES or EROFS with MDB_RDONLY means MDB_NOLOCK).
+  requireAccess(join(directory, lockFile), constants.R_OK | constants.W_OK, "lock");
+}
+
+/** The mode for files in the directory: its group may share them when the directory itself is shared with it. */
+export function fileMode(directory: string): number {
+  return (statSync(directory).mode & 0o060) === 0 ? 0o600 : 0o660;
+}
+
+function refuseWritableByOthers(directory: string): void {
+  if ((statSync(directory).mode & 0o002) !== 0) {
+    throw new BpfcacheError("USAGE", `the cache directory ${directory} is writable by every user`, {
+      hint: `Make it private: chmod 0700 ${directory}`,
+    });
+  }
+}
+
+function requireAccess(path: string, mode: number, verb: string): void {
+  try {
+    accessSync(path, mode);
+  } catch (cause) {
+    throw new BpfcacheError("USAGE", `this user may not ${verb} ${path}`, {
+      cause,
+      hint: "Run as the user or group that owns the cache directory.",
+    });
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,197 @@
+import { randomUUID } from "node:crypto";
+import { rmSync } from "node:fs";
+import { join } from "node:path";
+import { type Database, open, type RootDatabase } from "lmdb";
+import { BpfcacheError } from "../core/errors.js";
+import {
+  checkReadableDirectory,
+  dataFile,
+  fileMode,
+  makeTemporaryDirectory,
+  prepareDirectory,
+} from "./directory.js";
+import { databaseFailure } from "./failure.js";
+import { checkDataFile } from "./header.js";
+import { Tree, type TreeName, treeNames } from "./trees.js";
+
+/** Raised by one with every change of the format that an older version cannot read. */
+export const schemaVersion = 1;
+
+const schemaKey = Buffer.from("schema");
+const environmentIdKey = Buffer.from("environmentId");
+
+export interface EnvironmentOptions {
+  /** Where data.mdb is. Without it a temporary one is made, and removed on close. */
+  readonly directory?: string | undefined;
+  readonly readOnly?: boolean | undefined;
+}
+
+/**
+ * One LMDB environment with its fixed trees: many processes may have it open, one writes at a time, readers never
+ * wait. All writes go through `commit`.
+ */
+export class Environment {
+  readonly directory: string;
+  readonly #root: RootDatabase<Buffer, Buffer>;
+  readonly #trees = new Map<TreeName, Tree>();
+  readonly #isTemporary: boolean;
+  #isClosed = false;
+  #viewsLive = 0;
+
+  private constructor(directory: string, isTemporary: boolean, root: RootDatabase<Buffer, Buffer>) {
+    this.directory = directory;
+    this.#isTemporary = isTemporary;
+    this.#root = root;
+  }
+
+  /**
+   * Opens or makes the environment. Throws CACHE_CORRUPT for a damaged file (before LMDB, which would crash, sees
+   * it), USAGE for a directory that is not safe to use or a schema newer than this program, NOT_CACHED when opened
+   * read-only and absent, CACHE_FULL when there is no room to make it.
+   */
+  static open(options: EnvironmentOptions = {}): Environment {
+    const { directory, readOnly = false } = options;
+    const path = directory ?? makeTemporaryDirectory();
+    if (readOnly) checkReadableDirectory(path);
+    else prepareDirectory(path);
+    checkDataFile(join(path, dataFile), { readOnly });
+    const environment = new Environment(path, directory === undefined, openRoot(path, readOnly));
+    try {
+      environment.#openTrees();
+      environment.#checkSchema(readOnly);
+    } catch (error) {
+      environment.close();
+      throw databaseFailure(error, path);
+    }
+    return environment;
+  }
+
+  tree(name: TreeName): Tree {
+    this.#requireOpen();
+    const tree = this.#trees.get(name);
+    if (tree === undefined) throw new BpfcacheError("INTERNAL", `no tree named ${name}`);
+    return tree;
+  }
+
+  /**
+   * Runs `write` in one transaction: on return all of it is on the disk and visible to every process, or, when it
+   * throws, none of it ever was. It must not wait for anything: no other process can write meanwhile. This is
+   * transactionSync because lmdb-js's asynchronous commits lose errors (a full disk ends the process) and do not
+   * roll back when the callback throws. Throws CACHE_FULL or CACHE_CORRUPT.
+   */
+  commit<T>(write: () => T): T {
+    this.#requireOpen();
+    this.#requireNoView();
+    try {
+      return this.#root.transactionSync(write);
+    } catch (error) {
+      throw databaseFailure(error, this.directory);
+    }
+  }
+
+  /** Runs `read` on the newest committed state: all its reads see the same one. */
+  snapshot<T>(read: () => T): T {
+    this.#requireOpen();
+    this.#requireNoView();
+    try {
+      this.#root.resetReadTxn();
+      return read();
+    } catch (error) {
+      throw databaseFailure(error, this.directory);
+    }
+  }
+
+  /** Calls `use` with views of values; while it runs, every other read is refused. */
+  guardView<T>(use: () => T): T {
+    this.#viewsLive++;
+    try {
+      return use();
+    } finally {
+      this.#viewsLive--;
+    }
+  }
+
+  close(): void {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    // The environment is synchronous throughout: nothing is queued, so the returned promise has nothing to wait for.
+    void this.#root.close();
+    if (this.#isTemporary) rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  #requireNoView(): void {
+    if (this.#viewsLive === 0) return;
+    throw new BpfcacheError(
+      "USAGE",
+      "the cache was used inside a withBytecode callback, which would overwrite its view",
+    );
+  }
+
+  #requireOpen(): void {
+    // lmdb-js ends the process when a closed database is used.
+    if (this.#isClosed) throw new BpfcacheError("USAGE", "the cache has been closed");
+  }
+
+  #openTrees(): void {
+    for (const name of treeNames) {
+      // Read-only, lmdb-js answers undefined for a tree that does not exist, whatever its types say.
+      const database: Database<Buffer, Buffer> | undefined = this.#root.openDB<Buffer, Buffer>(name, {
+        encoding: "binary",
+        keyEncoding: "binary",
+      });
+      if (database === undefined) throw notYetMade(this.directory);
+      this.#trees.set(name, new Tree(database));
+    }
+  }
+
+  #checkSchema(readOnly: boolean): void {
+    const meta = this.tree("meta");
+    const found = meta.get(schemaKey);
+    if (found === undefined) {
+      if (readOnly) throw notYetMade(this.directory);
+      this.commit(() => {
+        if (meta.get(schemaKey) !== undefined) return; // Another process was first.
+        const version = Buffer.alloc(4);
+        version.writeUInt32BE(schemaVersion);
+        meta.put(schemaKey, version);
+        meta.put(environmentIdKey, Buffer.from(randomUUID()));
+      });
+      return;
+    }
+    const version = found.readUInt32BE();
+    if (version > schemaVersion) {
+      throw new BpfcacheError(
+        "USAGE",
+        `the cache in ${this.directory} has schema ${version}; this bpfcache knows up to ${schemaVersion}`,
+        { hint: "Use the newer bpfcache that wrote it, or another directory. Nothing was changed." },
+      );
+    }
+  }
+}
+
+function openRoot(directory: string, readOnly: boolean): RootDatabase<Buffer, Buffer> {
+  const options = {
+    path: directory,
+    readOnly,
+    noSubdir: false, // A dot in the directory's name would otherwise make lmdb-js take it for a file.
+    encoding: "binary" as const,
+    keyEncoding: "binary" as const,
+    pageSize: 4096,
+    maxDbs: 32,
+    maxReaders: 512,
+    overlappingSync: false, // Visible must mean durable: with it a power cut can lose what another process has read.
+    eventTurnBatching: false,
+    permissionsMode: fileMode(directory), // Not in lmdb's types; without it the files are 0644.
+  };
+  try {
+    return open<Buffer, Buffer>(options);
+  } catch (error) {
+    throw databaseFailure(error, directory);
+  }
+}
+
+function notYetMade(directory: string): BpfcacheError {
+  return new BpfcacheError("NOT_CACHED", `the cache in ${directory} has nothing in it yet`, {
+    hint: "Fill it with bpfcache prefetch or bpfcache seed.",
+  });
+}

@@ -1,0 +1,51 @@
+import { statfsSync } from "node:fs";
+import { BpfcacheError } from "../core/errors.js";
+
+/** LMDB's own numbers (lmdb.h) and errno values, as lmdb-js puts them into `code`. */
+const codes = {
+  corrupt: new Set([-30_797, -30_796, -30_795, -30_793]), // PAGE_NOTFOUND, CORRUPTED, PANIC, INVALID
+  full: new Set([-30_792, 27, 28, 122]), // MAP_FULL, EFBIG, ENOSPC, EDQUOT
+  readersFull: -30_790,
+  inputOutput: 5,
+  denied: new Set([1, 13, 30]), // EPERM, EACCES, EROFS
+};
+
+/** Below this an EIO is taken for what it usually is: a short write on a full disk. */
+const lowSpaceBytes = 1024 * 1024;
+
+/** What an error of lmdb-js means to a user of the cache. */
+export function databaseFailure(thrown: unknown, directory: string): unknown {
+  if (thrown instanceof BpfcacheError || !(thrown instanceof Error)) return thrown;
+  const code = "code" in thrown && typeof thrown.code === "number" ? thrown.code : undefined;
+  if (code === undefined) return thrown;
+  if (codes.full.has(code) || (code === codes.inputOutput && isLowOnSpace(directory))) {
+    return new BpfcacheError("CACHE_FULL", `no space left for the cache in ${directory}`, {
+      cause: thrown,
+      hint: "Free some space, or remove images with bpfcache remove. What is cached stays readable.",
+    });
+  }
+  if (codes.corrupt.has(code) || code === codes.inputOutput) {
+    return new BpfcacheError("CACHE_CORRUPT", `the database in ${directory} is damaged: ${thrown.message}`, {
+      cause: thrown,
+      hint: "Move the directory aside and prefetch again: a cache can always be rebuilt.",
+    });
+  }
+  if (code === codes.readersFull) {
+    return new BpfcacheError("CACHE_BUSY", `too many processes read the cache in ${directory}`, {
+      cause: thrown,
+    });
+  }
+  if (codes.denied.has(code)) {
+    return new BpfcacheError("USAGE", `this user may not use the cache in ${directory}`, { cause: thrown });
+  }
+  return thrown;
+}
+
+function isLowOnSpace(directory: string): boolean {
+  try {
+    const { bavail, bsize } = statfsSync(directory);
+    return bavail * bsize < lowSpaceBytes;
+  } catch {
+    return false; // The directory itself is gone: certainly not a matter of space.
+  }
+}

@@ -1,0 +1,60 @@
+import { createHash } from "node:crypto";
+import { type Digest, type DigestAlgorithm, digestAlgorithm, digestHex, isDigest } from "../core/digest.js";
+import { BpfcacheError } from "../core/errors.js";
+
+// Keys are injective: a digest has a fixed length given by its first byte, and text is followed by a zero byte,
+// which neither references nor platforms nor ELF symbol names can contain.
+
+const algorithmByte: Readonly<Record<DigestAlgorithm, number>> = { sha256: 1, sha512: 2 };
+const digestBytes: Readonly<Record<number, { algorithm: DigestAlgorithm; length: number }>> = {
+  1: { algorithm: "sha256", length: 32 },
+  2: { algorithm: "sha512", length: 64 },
+};
+const separator = Buffer.of(0);
+
+/** LMDB's keys end at 1,978 bytes with 4 KiB pages; longer text is replaced by its hash, marked by a byte no text begins with. */
+const maxTextBytes = 1_600;
+const hashedText = Buffer.of(1);
+
+export function digestKey(digest: Digest): Buffer {
+  return Buffer.concat([
+    Buffer.of(algorithmByte[digestAlgorithm(digest)]),
+    Buffer.from(digestHex(digest), "hex"),
+  ]);
+}
+
+/** The digest that `key` begins with at `offset`, and where it ends. */
+export function readDigestKey(key: Buffer, offset = 0): { digest: Digest; end: number } {
+  const form = digestBytes[key[offset] ?? 0];
+  const end = offset + 1 + (form?.length ?? 0);
+  const digest = `${form?.algorithm}:${key.subarray(offset + 1, end).toString("hex")}`;
+  if (!isDigest(digest)) throw new BpfcacheError("CACHE_CORRUPT", "a key of the database is malformed");
+  return { digest, end };
+}
+
+function textKey(text: string): Buffer {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= maxTextBytes) return bytes;
+  return Buffer.concat([hashedText, Buffer.from(createHash("sha256").update(bytes).digest("hex"))]);
+}
+
+/** All platforms of a reference. */
+export function referencePrefix(reference: string): Buffer {
+  return Buffer.concat([textKey(reference), separator]);
+}
+
+export function referenceKey(reference: string, platform: string): Buffer {
+  return Buffer.concat([referencePrefix(reference), Buffer.from(platform)]);
+}
+
+export function rootKey(root: Digest, platform: string): Buffer {
+  return Buffer.concat([digestKey(root), Buffer.from(platform)]);
+}
+
+export function namePrefix(name: string): Buffer {
+  return Buffer.concat([textKey(name), separator]);
+}
+
+export function nameKey(name: string, object: Digest): Buffer {
+  return Buffer.concat([namePrefix(name), digestKey(object)]);
+}

@@ -1,0 +1,82 @@
+import type { Digest } from "../core/digest.js";
+import { BpfcacheError } from "../core/errors.js";
+import { byteOrderOf, formatPlatform, type Platform, parsePlatform } from "../core/platform.js";
+import type { Reference } from "../core/reference.js";
+import type { Environment } from "./environment.js";
+import { digestKey, referenceKey, rootKey } from "./keys.js";
+import type { ImageRecord, ObjectEntry, RefRecord, RootRecord } from "./records.js";
+import { decodeRecord } from "./values.js";
+
+/**
+ * What a reference means here, or undefined. A digest beats a tag: a reference with one is answered by that digest
+ * alone, under whatever name its image was taken in.
+ */
+export function find(
+  environment: Environment,
+  reference: Reference,
+  platform: Platform,
+): RootRecord | undefined {
+  return (
+    findReference(environment, reference, platform) ??
+    (reference.digest === undefined ? undefined : findDigest(environment, reference.digest, platform))
+  );
+}
+
+/** The row of exactly this reference. */
+export function findReference(
+  environment: Environment,
+  reference: Reference,
+  platform: Platform,
+): RefRecord | undefined {
+  const row = environment.tree("refs").get(referenceKey(reference.toString(), formatPlatform(platform)));
+  return row === undefined ? undefined : decodeRecord<RefRecord>(row);
+}
+
+/** By root digest, or by the manifest digest of an image that can run on the platform. */
+function findDigest(environment: Environment, digest: Digest, platform: Platform): RootRecord | undefined {
+  const name = formatPlatform(platform);
+  const root = environment.tree("roots").get(rootKey(digest, name));
+  if (root !== undefined) return decodeRecord<RootRecord>(root);
+  const row = environment.tree("images").get(digestKey(digest));
+  if (row === undefined) return undefined;
+  const image = decodeRecord<ImageRecord>(row);
+  const order = byteOrderOf(image.platform === undefined ? platform : parsePlatform(image.platform));
+  if (order !== byteOrderOf(platform)) return undefined;
+  return { platform: name, chain: [digest], objects: image.objects, platforms: [] };
+}
+
+export interface ObjectChoice {
+  /** The object's name in the image, or its last path component, or its digest. */
+  readonly object?: string | undefined;
+  /** A program the object must contain. */
+  readonly program?: string | undefined;
+}
+
+/** The object meant, when there is exactly one. Throws USAGE, saying which there are. */
+export function chooseObject(objects: readonly ObjectEntry[], choice: ObjectChoice): ObjectEntry {
+  const { object, program } = choice;
+  const matches = objects.filter(
+    (entry) =>
+      (object === undefined || isNamed(entry, object)) &&
+      (program === undefined || entry.programs.some(({ name }) => name === program)),
+  );
+  const [only] = matches;
+  if (only !== undefined && new Set(matches.map(({ digest }) => digest)).size === 1) return only;
+  const wanted = [object && `object ${object}`, program && `program ${program}`]
+    .filter(Boolean)
+    .join(" and ");
+  const there = objects
+    .map(({ name, programs }) => `${name} (${programs.map((p) => p.name).join(", ")})`)
+    .join("; ");
+  throw new BpfcacheError(
+    "USAGE",
+    matches.length === 0
+      ? `the image has no ${wanted}`
+      : `the image has several objects${wanted && ` with ${wanted}`}`,
+    { found: there, hint: `Choose with --object or --program. It has: ${there}` },
+  );
+}
+
+function isNamed(entry: ObjectEntry, wanted: string): boolean {
+  return entry.name === wanted || entry.name.endsWith(`/${wanted}`) || entry.digest === wanted;
+}

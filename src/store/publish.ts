@@ -1,0 +1,134 @@
+import type { Digest } from "../core/digest.js";
+import { BpfcacheError } from "../core/errors.js";
+import type { BpfObject } from "../image/elf/bpf-object.js";
+import type { Environment } from "./environment.js";
+import { hold, isHeld, releaseReference } from "./holders.js";
+import { digestKey, nameKey, referenceKey, rootKey } from "./keys.js";
+import { type ImageRecord, type ObjectRecord, type RefRecord, rootDigestOf } from "./records.js";
+import { decodeRecord, encodeManifest, encodeRecord } from "./values.js";
+
+export interface PublishedManifest {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly bytes: Uint8Array;
+}
+
+export interface PublishedBlob {
+  readonly digest: Digest;
+  readonly bytes: Uint8Array;
+}
+
+/** All of one image for one reference and platform, every size and digest in it already checked. */
+export interface Publication {
+  readonly ref: Omit<RefRecord, "objects" | "chain">;
+  /** Root first, platform manifest last. */
+  readonly manifests: readonly [PublishedManifest, ...PublishedManifest[]];
+  readonly image: ImageRecord;
+  /** Config, layers and objects that are not held yet; those that are may be left out. */
+  readonly config?: PublishedBlob | undefined;
+  readonly layers: readonly PublishedBlob[];
+  readonly objects: readonly (PublishedBlob & { readonly facts: BpfObject })[];
+}
+
+/**
+ * Makes an image readable: manifests, config, layers, objects, indexes, image and reference in one transaction, so
+ * that a reader finds the old image or the new one and never half of either. What the reference meant before is let
+ * go of in the same transaction.
+ */
+export function publish(environment: Environment, publication: Publication): RefRecord {
+  const { ref, manifests, image } = publication;
+  const [root, ...rest] = manifests;
+  const manifest = rest.at(-1) ?? root;
+  const record: RefRecord = {
+    ...ref,
+    chain: [root.digest, ...rest.map(({ digest }) => digest)],
+    objects: image.objects,
+  };
+  environment.commit(() => {
+    if (!environment.tree("images").has(digestKey(manifest.digest)))
+      putImage(environment, manifest.digest, publication);
+    for (const { digest, mediaType, bytes } of manifests) {
+      if (!isHeld(environment, "manifest", digest)) {
+        environment.tree("manifests").put(digestKey(digest), encodeManifest(mediaType, bytes));
+      }
+    }
+    putReference(environment, record);
+  });
+  return record;
+}
+
+/** Only inside `commit`, with all of the chain there. */
+export function putReference(environment: Environment, record: RefRecord): void {
+  const { reference, platform, chain, objects, platforms } = record;
+  const key = referenceKey(reference, platform);
+  const previous = environment.tree("refs").get(key);
+  for (const digest of chain) hold(environment, "manifest", digest, key);
+  environment.tree("refs").put(key, encodeRecord(record));
+  environment
+    .tree("roots")
+    .put(rootKey(rootDigestOf(record), platform), encodeRecord({ platform, chain, objects, platforms }));
+  if (previous === undefined) return;
+  const old = decodeRecord<RefRecord>(previous);
+  const kept = new Set<Digest>(chain);
+  const [first, ...others] = old.chain.filter((digest) => !kept.has(digest));
+  if (first !== undefined) releaseReference(environment, key, { ...old, chain: [first, ...others] });
+}
+
+function putImage(environment: Environment, manifest: Digest, publication: Publication): void {
+  const { image, config, layers, objects } = publication;
+  const holder = digestKey(manifest);
+  requireComplete(environment, publication);
+  environment.tree("images").put(holder, encodeRecord(image));
+  if (config !== undefined) putOnce(environment, "config", config);
+  for (const layer of layers) putOnce(environment, "layer", layer);
+  for (const object of objects) putObject(environment, object);
+  hold(environment, "config", image.config.digest, holder);
+  for (const { digest } of image.layers) hold(environment, "layer", digest, holder);
+  for (const { digest } of image.objects) hold(environment, "object", digest, holder);
+}
+
+/**
+ * Content that was left out because it was held may have been removed by another process since. Nothing incomplete
+ * is ever published: the puller starts again and fetches what has gone.
+ */
+function requireComplete(environment: Environment, { image, config, layers, objects }: Publication): void {
+  const given = new Set([config, ...layers, ...objects].map((blob) => blob?.digest));
+  const needs = [
+    { kind: "config" as const, digest: image.config.digest },
+    ...image.layers.map(({ digest }) => ({ kind: "layer" as const, digest })),
+    ...image.objects.map(({ digest }) => ({ kind: "object" as const, digest })),
+  ];
+  for (const { kind, digest } of needs) {
+    if (!given.has(digest) && !isHeld(environment, kind, digest)) throw new ContentVanished(kind, digest);
+  }
+}
+
+/** What publication counted on has been removed meanwhile; pulling again brings it back. */
+export class ContentVanished extends BpfcacheError {
+  constructor(kind: string, digest: Digest) {
+    super("CACHE_BUSY", `the ${kind} ${digest} was removed by another process while the image was taken in`, {
+      hint: "Try again.",
+    });
+  }
+}
+
+function putOnce(environment: Environment, kind: "config" | "layer", { digest, bytes }: PublishedBlob): void {
+  if (isHeld(environment, kind, digest)) return;
+  environment.tree(kind === "config" ? "configs" : "layers").put(digestKey(digest), asBuffer(bytes));
+}
+
+function putObject(environment: Environment, { digest, bytes, facts }: Publication["objects"][number]): void {
+  if (isHeld(environment, "object", digest)) return;
+  const key = digestKey(digest);
+  const record: ObjectRecord = { ...facts, size: bytes.byteLength };
+  environment.tree("objects").put(key, asBuffer(bytes));
+  environment.tree("objectInfo").put(key, encodeRecord(record));
+  for (const { name } of facts.programs) environment.tree("byProgram").put(nameKey(name, digest), present);
+  for (const { name } of facts.maps) environment.tree("byMap").put(nameKey(name, digest), present);
+}
+
+const present = Buffer.of(1);
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+}

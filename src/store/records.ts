@@ -1,0 +1,79 @@
+import type { Digest } from "../core/digest.js";
+import type { BpfObject } from "../image/elf/bpf-object.js";
+
+/** A program as a loader needs to know it: its function name, its type and the ELF section it is in. */
+export interface ProgramEntry {
+  readonly name: string;
+  readonly type: string;
+  readonly section: string;
+}
+
+/** One eBPF object of an image. */
+export interface ObjectEntry {
+  /** Its path in the layer, or its title. */
+  readonly name: string;
+  /** The object digest: sha256 of the ELF bytes. */
+  readonly digest: Digest;
+  readonly size: number;
+  /** The layer it came in. */
+  readonly layer: Digest;
+  readonly programs: readonly ProgramEntry[];
+}
+
+/** What a root digest means on one platform; also all that a loader needs, so that a read takes two gets. */
+export interface RootRecord {
+  readonly platform: string;
+  /** Root digest first, manifest digest last; one and the same for an image without an index. */
+  readonly chain: readonly [Digest, ...Digest[]];
+  readonly objects: readonly ObjectEntry[];
+  /** All platforms that the root names, cached or not; empty when it is a single manifest. */
+  readonly platforms: readonly string[];
+}
+
+/** What a reference means on one platform. Times are milliseconds since 1970. */
+export interface RefRecord extends RootRecord {
+  readonly reference: string;
+  readonly source: string;
+  /** When the bytes were taken in. */
+  readonly pulledAt: number;
+  /** When the source last said that the reference still means this. */
+  readonly checkedAt: number;
+  readonly etag?: string | undefined;
+}
+
+/** A blob of an image as its manifest describes it. */
+export interface BlobEntry {
+  readonly digest: Digest;
+  readonly mediaType: string;
+  readonly size: number;
+}
+
+/** The load record of one manifest. */
+export interface ImageRecord {
+  readonly format: string;
+  /** What the image says it is for; undefined when it does not say. */
+  readonly platform: string | undefined;
+  readonly config: BlobEntry;
+  readonly layers: readonly BlobEntry[];
+  readonly objects: readonly ObjectEntry[];
+  readonly labels: Readonly<Record<string, string>>;
+  /** Where labels and objects disagree, as sentences. */
+  readonly warnings: readonly string[];
+}
+
+/** What the ELF of an object says, kept with it. */
+export type ObjectRecord = BpfObject & { readonly size: number };
+
+export interface PinRecord {
+  readonly owner: string;
+  readonly reason: string;
+  readonly pinnedAt: number;
+}
+
+export function rootDigestOf(record: RootRecord): Digest {
+  return record.chain[0];
+}
+
+export function manifestDigestOf(record: RootRecord): Digest {
+  return record.chain.at(-1) ?? record.chain[0];
+}

@@ -1,0 +1,93 @@
+import type { Database } from "lmdb";
+
+/** The fixed trees (named sub-databases) of a cache; DESIGN.md, "The trees", says what is in each. */
+export const treeNames = [
+  "meta",
+  "refs",
+  "roots",
+  "manifests",
+  "configs",
+  "layers",
+  "images",
+  "objects",
+  "objectInfo",
+  "byProgram",
+  "byMap",
+  "heldBy",
+  "referrers",
+  "usage",
+  "leases",
+  "pending",
+  "programs",
+] as const;
+
+export type TreeName = (typeof treeNames)[number];
+
+/**
+ * One tree: ordered binary keys and values. Reads see the environment's current snapshot, or inside `commit` what
+ * has been written so far; `put` and `remove` may only be called inside `commit`.
+ */
+export class Tree {
+  readonly #database: Database<Buffer, Buffer>;
+
+  constructor(database: Database<Buffer, Buffer>) {
+    this.#database = database;
+  }
+
+  /** A copy of the value. */
+  get(key: Buffer): Buffer | undefined {
+    return this.#database.get(key);
+  }
+
+  /**
+   * The value without a copy. It lies in memory that the next read of any tree overwrites, so it must not leave the
+   * caller's stack frame before then.
+   */
+  view(key: Buffer): Buffer | undefined {
+    const shared = this.#database.getBinaryFast(key);
+    // lmdb-js reuses one large buffer and only sets `length`: without the cut, byteLength and .buffer read too much.
+    return shared?.subarray(0, shared.length);
+  }
+
+  has(key: Buffer): boolean {
+    return this.#database.getBinaryFast(key) !== undefined;
+  }
+
+  put(key: Buffer, value: Buffer): void {
+    this.#database.putSync(key, value);
+  }
+
+  remove(key: Buffer): void {
+    this.#database.removeSync(key);
+  }
+
+  /** All keys that begin with `prefix`, in order, as an array: safe to write while walking it. */
+  keys(prefix: Buffer = empty): Buffer[] {
+    return [...this.#database.getKeys({ start: prefix, ...endOf(prefix) })];
+  }
+
+  entries(prefix: Buffer = empty): { key: Buffer; value: Buffer }[] {
+    return [...this.#database.getRange({ start: prefix, ...endOf(prefix) })];
+  }
+
+  hasPrefix(prefix: Buffer): boolean {
+    for (const _ of this.#database.getKeys({ start: prefix, ...endOf(prefix), limit: 1 })) return true;
+    return false;
+  }
+
+  get size(): number {
+    return this.#database.getCount();
+  }
+}
+
+const empty = Buffer.alloc(0);
+
+/** The first key after every key with the prefix: the prefix with its last byte below 255 raised by one. */
+function endOf(prefix: Buffer): { end?: Buffer } {
+  let length = prefix.length;
+  while (length > 0 && prefix[length - 1] === 0xff) length--;
+  if (length === 0) return {};
+  const end = Buffer.from(prefix.subarray(0, length));
+  end[length - 1] = (end[length - 1] ?? 0) + 1;
+  return { end };
+}

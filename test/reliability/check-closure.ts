@@ -1,0 +1,192 @@
+import { type Digest, digestAlgorithm, digestOf } from "../../src/core/digest.js";
+import { BpfcacheError } from "../../src/core/errors.js";
+import { Environment } from "../../src/store/environment.js";
+import { digestKey, nameKey, readDigestKey, rootKey } from "../../src/store/keys.js";
+import {
+  type ImageRecord,
+  manifestDigestOf,
+  type ObjectRecord,
+  type RefRecord,
+  type RootRecord,
+  rootDigestOf,
+} from "../../src/store/records.js";
+import type { TreeName } from "../../src/store/trees.js";
+import { decodeManifest, decodeRecord } from "../../src/store/values.js";
+
+/**
+ * Everything that is wrong with what is in a cache, as sentences; nothing when all is well. From the references, all
+ * rows that must be there are worked out anew, and compared with those that are: none is missing, none is too many,
+ * and every value hashes to its name. A directory without a cache has nothing wrong with it.
+ */
+export function checkClosure(directory: string): string[] {
+  const environment = openIfThere(directory);
+  if (environment === undefined) return [];
+  try {
+    return environment.snapshot(() => new ClosureCheck(environment).run());
+  } finally {
+    environment.close();
+  }
+}
+
+function openIfThere(directory: string): Environment | undefined {
+  try {
+    return Environment.open({ directory, readOnly: true });
+  } catch (error) {
+    if (error instanceof BpfcacheError && error.code === "NOT_CACHED") return undefined;
+    throw error;
+  }
+}
+
+/** Trees whose rows follow from the references alone. */
+const derivedTrees = [
+  "manifests",
+  "configs",
+  "layers",
+  "images",
+  "objects",
+  "objectInfo",
+  "byProgram",
+  "byMap",
+  "heldBy",
+] as const;
+
+type DerivedTree = (typeof derivedTrees)[number];
+type ContentTree = "manifests" | "configs" | "layers" | "objects";
+
+const heldKind = { manifest: 1, config: 2, layer: 3, object: 4 } as const;
+
+class ClosureCheck {
+  readonly #environment: Environment;
+  readonly #faults: string[] = [];
+  readonly #expected = new Map<DerivedTree, Set<string>>(derivedTrees.map((name) => [name, new Set()]));
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  run(): string[] {
+    for (const { key, value } of this.#environment.tree("refs").entries())
+      this.#reference(key, decodeRecord<RefRecord>(value));
+    for (const name of derivedTrees) this.#compare(name);
+    this.#roots();
+    this.#usage();
+    return this.#faults;
+  }
+
+  #reference(key: Buffer, record: RefRecord): void {
+    const { reference, platform, chain, objects } = record;
+    for (const digest of chain) {
+      this.#expectContent("manifests", digest);
+      this.#expectHeld("manifest", digest, key);
+    }
+    for (const [index, digest] of chain.entries()) {
+      const child = chain[index + 1];
+      if (child !== undefined && !this.#manifestText(digest).includes(child))
+        this.#fault(`${reference}: ${digest} does not name ${child}`);
+    }
+    if (!this.#environment.tree("roots").has(rootKey(rootDigestOf(record), platform)))
+      this.#fault(`${reference}: its root has no row in roots for ${platform}`);
+    const image = this.#image(manifestDigestOf(record));
+    if (image !== undefined && JSON.stringify(image.objects) !== JSON.stringify(objects))
+      this.#fault(`${reference}: its objects are not those of its image`);
+  }
+
+  #image(manifest: Digest): ImageRecord | undefined {
+    const key = digestKey(manifest);
+    this.#expect("images", key);
+    const row = this.#environment.tree("images").get(key);
+    if (row === undefined) return undefined;
+    const image = decodeRecord<ImageRecord>(row);
+    this.#expectContent("configs", image.config.digest);
+    this.#expectHeld("config", image.config.digest, key);
+    for (const { digest } of image.layers) {
+      this.#expectContent("layers", digest);
+      this.#expectHeld("layer", digest, key);
+    }
+    for (const { digest, size } of image.objects) {
+      this.#object(digest, size);
+      this.#expectHeld("object", digest, key);
+    }
+    const text = this.#manifestText(manifest);
+    for (const { digest } of [image.config, ...image.layers])
+      if (!text.includes(digest)) this.#fault(`${manifest} does not name ${digest}, its image does`);
+    return image;
+  }
+
+  #object(digest: Digest, size: number): void {
+    const key = digestKey(digest);
+    this.#expectContent("objects", digest);
+    this.#expect("objectInfo", key);
+    const row = this.#environment.tree("objectInfo").get(key);
+    if (row === undefined) return;
+    const facts = decodeRecord<ObjectRecord>(row);
+    if (facts.size !== size)
+      this.#fault(`object ${digest} has ${facts.size} bytes in objectInfo, ${size} in images`);
+    for (const { name } of facts.programs) this.#expect("byProgram", nameKey(name, digest));
+    for (const { name } of facts.maps) this.#expect("byMap", nameKey(name, digest));
+  }
+
+  #manifestText(digest: Digest): string {
+    const row = this.#environment.tree("manifests").get(digestKey(digest));
+    return row === undefined ? "" : decodeManifest(row).bytes.toString();
+  }
+
+  #expect(tree: DerivedTree, key: Buffer): void {
+    this.#expected.get(tree)?.add(key.toString("hex"));
+  }
+
+  #expectHeld(kind: keyof typeof heldKind, digest: Digest, holder: Buffer): void {
+    this.#expect("heldBy", Buffer.concat([Buffer.of(heldKind[kind]), digestKey(digest), holder]));
+  }
+
+  #expectContent(tree: ContentTree, digest: Digest): void {
+    this.#expect(tree, digestKey(digest));
+    const row = this.#environment.tree(tree).get(digestKey(digest));
+    if (row === undefined) return; // The comparison says so.
+    const bytes = tree === "manifests" ? decodeManifest(row).bytes : row;
+    const found = digestOf(bytes, digestAlgorithm(digest));
+    if (found !== digest) this.#fault(`${tree}: ${digest} hashes to ${found}`);
+  }
+
+  #compare(name: DerivedTree): void {
+    const expected = this.#expected.get(name) ?? new Set();
+    const found = new Set(this.#keys(name));
+    for (const key of expected) if (!found.has(key)) this.#fault(`${name}: ${key} is missing`);
+    for (const key of found) if (!expected.has(key)) this.#fault(`${name}: nothing needs ${key}`);
+  }
+
+  /** A root's row may outlive the reference it came with, as long as all it leads to is there. */
+  #roots(): void {
+    const images = this.#expected.get("images");
+    const manifests = this.#expected.get("manifests");
+    for (const { key, value } of this.#environment.tree("roots").entries()) {
+      const record = decodeRecord<RootRecord>(value);
+      const isThere =
+        record.chain.every((digest) => manifests?.has(digestKey(digest).toString("hex"))) &&
+        images?.has(digestKey(manifestDigestOf(record)).toString("hex"));
+      if (!isThere) this.#fault(`roots: ${key.toString("hex")} leads to what is not here`);
+    }
+  }
+
+  /** Times of use are of images that are here, pins of references that are here. */
+  #usage(): void {
+    const pin = Buffer.from("pin\0");
+    for (const key of this.#environment.tree("usage").keys()) {
+      const isNeeded = key.subarray(0, pin.length).equals(pin)
+        ? this.#environment.tree("refs").hasPrefix(key.subarray(pin.length))
+        : this.#environment.tree("images").has(digestKey(readDigestKey(key).digest));
+      if (!isNeeded) this.#fault(`usage: nothing needs ${key.toString("hex")}`);
+    }
+  }
+
+  #keys(name: TreeName): string[] {
+    return this.#environment
+      .tree(name)
+      .keys()
+      .map((key) => key.toString("hex"));
+  }
+
+  #fault(sentence: string): void {
+    this.#faults.push(sentence);
+  }
+}

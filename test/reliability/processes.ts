@@ -1,0 +1,114 @@
+import { type ChildProcess, fork, type SpawnOptions, spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { fileURLToPath } from "node:url";
+
+/** The built command line: what a user's `bpfcache` is. */
+export const mainProgram = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+
+export interface Ended {
+  /** null when a signal ended it. */
+  readonly status: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+/** The path of a program in fixtures/: plain JavaScript over the built package, as a user's would be. */
+export function fixture(name: string): string {
+  return fileURLToPath(new URL(`fixtures/${name}`, import.meta.url));
+}
+
+/** Runs a program to its end. */
+export async function run(
+  command: string,
+  args: readonly string[],
+  options: SpawnOptions & { readonly input?: string } = {},
+): Promise<Ended> {
+  const { input, ...rest } = options;
+  const child = spawn(command, args, {
+    ...rest,
+    stdio: [input === undefined ? "ignore" : "pipe", "pipe", "pipe"],
+  });
+  child.stdin?.end(input);
+  return ended(child);
+}
+
+/** Waits for a child whose output is piped here. */
+export async function ended(child: ChildProcess): Promise<Ended> {
+  const [stdout, stderr, [status, signal]] = await Promise.all([
+    child.stdout === null ? "" : text(child.stdout),
+    child.stderr === null ? "" : text(child.stderr),
+    once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>,
+  ]);
+  return { status, signal, stdout, stderr };
+}
+
+/** A forked fixture that answers each message with one message. */
+export class Conversation {
+  readonly #child: ChildProcess;
+
+  constructor(name: string, args: readonly string[]) {
+    this.#child = fork(fixture(name), args, { execArgv: [] });
+  }
+
+  /** The next message, or an error when the process ends first. */
+  async next<T>(): Promise<T> {
+    const outcome = new AbortController();
+    const { signal } = outcome;
+    try {
+      return await Promise.race([
+        once(this.#child, "message", { signal }).then(([message]) => message as T),
+        once(this.#child, "exit", { signal }).then(([status, killedBy]) => {
+          throw new Error(`the process ended with ${killedBy ?? status}`);
+        }),
+      ]);
+    } finally {
+      outcome.abort();
+    }
+  }
+
+  ask<T>(question: object): Promise<T> {
+    const answer = this.next<T>();
+    this.#child.send(question);
+    return answer;
+  }
+
+  async end(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, "exit");
+    this.#child.kill("SIGKILL");
+    await exited;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end();
+  }
+}
+
+/** A directory of its own, removed by `using`. */
+export class TemporaryDirectory {
+  readonly path = mkdtempSync(join(tmpdir(), "bpfcache-test-"));
+
+  join(...parts: readonly string[]): string {
+    return join(this.path, ...parts);
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.path, { recursive: true, force: true });
+  }
+}
+
+/** Numbers in [0, 1) that a seed repeats (mulberry32). */
+export function randomFrom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
+    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
