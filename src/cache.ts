@@ -240,8 +240,10 @@ export class BytecodeCache {
     return { jobs, onEvent: this.#sink(onEvent) };
   }
 
+  /** A signal of the call's own, so that listeners do not pile up on one that many calls share. */
   #signal(signal: AbortSignal | undefined): AbortSignal {
-    return signal === undefined ? this.#closing.signal : AbortSignal.any([signal, this.#closing.signal]);
+    const closing = this.#closing.signal;
+    return AbortSignal.any(signal === undefined ? [closing] : [signal, closing]);
   }
 
   #sink(onEvent: EventSink | undefined): EventSink | undefined {

@@ -12,10 +12,18 @@ const order = ["core", "image", "store", "source", "trust", "pull", "bundle", "s
 const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"));
 
 function importsOf(file: string): { specifier: string; isTypeOnly: boolean }[] {
-  const source = ts.createSourceFile(file, readFileSync(join(src, file), "utf8"), ts.ScriptTarget.Latest, true);
+  const source = ts.createSourceFile(
+    file,
+    readFileSync(join(src, file), "utf8"),
+    ts.ScriptTarget.Latest,
+    true,
+  );
   const found: { specifier: string; isTypeOnly: boolean }[] = [];
   const visit = (node: ts.Node): void => {
-    if ((ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) && node.moduleSpecifier !== undefined) {
+    if (
+      (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) &&
+      node.moduleSpecifier !== undefined
+    ) {
       const isTypeOnly = ts.isImportDeclaration(node)
         ? node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword || hasOnlyTypeNames(node)
         : node.isTypeOnly;
@@ -23,7 +31,8 @@ function importsOf(file: string): { specifier: string; isTypeOnly: boolean }[] {
     }
     if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
       const [argument] = node.arguments;
-      if (argument !== undefined && ts.isStringLiteral(argument)) found.push({ specifier: argument.text, isTypeOnly: false });
+      if (argument !== undefined && ts.isStringLiteral(argument))
+        found.push({ specifier: argument.text, isTypeOnly: false });
     }
     ts.forEachChild(node, visit);
   };
@@ -34,7 +43,9 @@ function importsOf(file: string): { specifier: string; isTypeOnly: boolean }[] {
 function hasOnlyTypeNames({ importClause }: ts.ImportDeclaration): boolean {
   const names = importClause?.namedBindings;
   if (importClause === undefined || importClause.name !== undefined) return false;
-  return names !== undefined && ts.isNamedImports(names) && names.elements.every((element) => element.isTypeOnly);
+  return (
+    names !== undefined && ts.isNamedImports(names) && names.elements.every((element) => element.isTypeOnly)
+  );
 }
 
 function folderOf(file: string): string {
@@ -83,7 +94,9 @@ describe("the house", () => {
     const graph = [...graphOf("reader.ts")];
     expect(graph).toContain("lmdb");
     expect(graph.filter((module) => /^(undici|zod)$|^(source|pull|serve|cli)\//.test(module))).toEqual([]);
-    expect(graph.filter((module) => /^(node:)?(http|https|http2|net|tls|dgram)$/.test(module))).toEqual(["node:net"]); // isIPv6
+    expect(graph.filter((module) => /^(node:)?(http|https|http2|net|tls|dgram)$/.test(module))).toEqual([
+      "node:net",
+    ]); // isIPv6
   });
 
   it("image/ touches no file, socket or database", () => {
@@ -92,7 +105,15 @@ describe("the house", () => {
       .flatMap(importsOf)
       .map(({ specifier }) => specifier)
       .filter((specifier) => !specifier.startsWith("."));
-    const allowed = ["node:crypto", "node:stream", "node:stream/promises", "node:timers/promises", "node:zlib", "tar-stream", "zod"];
+    const allowed = [
+      "node:crypto",
+      "node:stream",
+      "node:stream/promises",
+      "node:timers/promises",
+      "node:zlib",
+      "tar-stream",
+      "zod",
+    ];
     expect([...new Set(modules)].filter((specifier) => !allowed.includes(specifier))).toEqual([]);
   });
 });

@@ -1,5 +1,5 @@
 import { BpfcacheError } from "../core/errors.js";
-import { byteOrderOf, formatPlatform, type Platform } from "../core/platform.js";
+import { type ByteOrder, byteOrderOf, formatPlatform, type Platform } from "../core/platform.js";
 import { containerFormat } from "./formats/container.js";
 import type { ExtractedImage, ExtractOptions, ImageContent, ImageFormat } from "./formats/format.js";
 import type { ImageManifest } from "./manifest.js";
@@ -37,21 +37,31 @@ export async function extractImage(
   options: ExtractOptions,
 ): Promise<ExtractedImage> {
   const image = await formatOf(content.manifest).extract(content, options);
-  const wanted = byteOrderOf(platform);
-  const orders = new Set(image.objects.map(({ facts }) => facts.byteOrder));
-  if (!orders.has(wanted)) {
-    const found = [...orders].join(" and ");
-    throw new BpfcacheError(
-      "PLATFORM_MISMATCH",
-      `the image's objects are ${found}-endian, ${formatPlatform(platform)} is ${wanted}-endian`,
-      {
-        expected: wanted,
-        found,
-        hint: "Ask for a platform of that byte order with --platform, such as linux/s390x.",
-      },
-    );
-  }
+  requireByteOrder(
+    image.objects.map(({ facts }) => facts),
+    platform,
+  );
   return image;
+}
+
+/** Throws PLATFORM_MISMATCH unless one of the objects has the platform's byte order: no kernel takes the other. */
+export function requireByteOrder(
+  objects: readonly { readonly byteOrder: ByteOrder }[],
+  platform: Platform,
+): void {
+  const wanted = byteOrderOf(platform);
+  const orders = new Set(objects.map(({ byteOrder }) => byteOrder));
+  if (orders.has(wanted)) return;
+  const found = [...orders].join(" and ");
+  throw new BpfcacheError(
+    "PLATFORM_MISMATCH",
+    `the image's objects are ${found}-endian, ${formatPlatform(platform)} is ${wanted}-endian`,
+    {
+      expected: wanted,
+      found,
+      hint: `Ask for a platform of that byte order, such as --platform ${found === "big" ? "linux/s390x" : "linux/amd64"}.`,
+    },
+  );
 }
 
 function isForeign(mediaType: string): boolean {

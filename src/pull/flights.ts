@@ -1,3 +1,4 @@
+import { setMaxListeners } from "node:events";
 import { BpfcacheError } from "../core/errors.js";
 
 interface Flight<T> {
@@ -20,6 +21,7 @@ export class Flights<T> {
     let flight = this.#flights.get(key);
     if (flight === undefined) {
       const controller = new AbortController();
+      setMaxListeners(0, controller.signal); // One for each of its blobs, however many an image has.
       flight = { controller, promise: start(controller.signal), passengers: 0 };
       this.#flights.set(key, flight);
       const started = flight;

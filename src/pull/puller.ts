@@ -5,7 +5,7 @@ import type { Limits } from "../core/limits.js";
 import { formatPlatform, type Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
 import type { Descriptor } from "../image/descriptor.js";
-import { extractImage, formatOf } from "../image/extract.js";
+import { extractImage, formatOf, requireByteOrder } from "../image/extract.js";
 import type { ExtractedImage, ImageContent } from "../image/formats/format.js";
 import { type ImageManifest, parseManifest } from "../image/manifest.js";
 import { indexMediaTypes } from "../image/media-types.js";
@@ -51,7 +51,7 @@ export interface PullOutcome {
 export class Puller {
   readonly #store: Store;
   readonly #limits: Limits;
-  readonly #pulls = new Flights<PullOutcome>();
+  readonly #pulls = new WeakMap<ImageSource, Flights<PullOutcome>>();
   readonly #blobs = new Flights<Buffer>();
 
   constructor(store: Store, limits: Limits) {
@@ -68,9 +68,11 @@ export class Puller {
     const cached = this.#findUsable(request);
     if (cached !== undefined) return this.#hit(request, cached);
     if (request.policy === "Never") throw notCached(request.reference);
-    const { source, reference, platform, policy } = request;
-    const key = [source.name, reference, formatPlatform(platform), policy].join(" ");
-    const passenger = this.#pulls.board(key, (signal) => this.#pullAgainIfVanished({ ...request, signal }));
+    const { reference, platform, policy, mayMoveReference = true } = request;
+    const key = [reference, formatPlatform(platform), policy, mayMoveReference].join(" ");
+    const passenger = this.#pullsFrom(request.source).board(key, (signal) =>
+      this.#pullAgainIfVanished({ ...request, signal }),
+    );
     try {
       return await passenger.arrival(request.signal);
     } catch (error) {
@@ -78,6 +80,12 @@ export class Puller {
     } finally {
       passenger.leave();
     }
+  }
+
+  #pullsFrom(source: ImageSource): Flights<PullOutcome> {
+    const flights = this.#pulls.get(source) ?? new Flights<PullOutcome>();
+    this.#pulls.set(source, flights);
+    return flights;
   }
 
   /** What is here and, by policy and age, need not be asked for. What a digest names never changes. */
@@ -130,7 +138,8 @@ class Pull {
     try {
       const known = this.#store.findReference(this.#request.reference, this.#request.platform);
       const root = await this.#resolve(known);
-      if (root === undefined && known !== undefined) return this.#confirm(known);
+      const isUnchanged = root === undefined || root.digest === (known && rootDigestOf(known));
+      if (isUnchanged && known !== undefined) return this.#confirm(known);
       if (root === undefined)
         throw new BpfcacheError("INTERNAL", "the source said unchanged of what it was not told");
       if (known !== undefined) this.#requireMayMove(known, root);
@@ -208,6 +217,7 @@ class Pull {
     const digest = lastOf(manifests).digest;
     const image = this.#store.image(digest);
     if (image === undefined) return undefined;
+    requireByteOrder(image.objects, this.#request.platform);
     const record = this.#store.publish({
       ref: this.#ref(manifests[0], etag),
       manifests,
@@ -270,16 +280,30 @@ class Pull {
     return held ?? this.#fetch(descriptor, kind === "config" ? "the image config" : "the layer", maxBytes);
   }
 
+  /**
+   * Downloads are shared with every other pull that wants the same bytes, from whatever repository. Another's
+   * download may fail for reasons of its own, a repository without the blob or without the right to it: then this
+   * pull asks for itself.
+   */
   async #fetch(descriptor: Descriptor, what: string, maxBytes: number): Promise<Buffer> {
-    const { source, reference, onEvent } = this.#request;
-    const passenger = this.#blobs.board(descriptor.digest, async (signal) => {
-      const options = { signal, onEvent, onRequest: () => this.#requests++, what, maxBytes };
-      const bytes = await fetchVerified(source, reference, descriptor, options);
-      this.#bytesFetched += bytes.byteLength;
-      return bytes;
-    });
-    this.#passengers.push(passenger);
-    return passenger.arrival(this.#request.signal);
+    const { source, reference, onEvent, signal } = this.#request;
+    for (;;) {
+      let isOwn = false;
+      const passenger = this.#blobs.board(`${descriptor.digest} ${descriptor.size}`, async (flightSignal) => {
+        isOwn = true;
+        const options = { signal: flightSignal, onEvent, onRequest: () => this.#requests++, what, maxBytes };
+        const bytes = await fetchVerified(source, reference, descriptor, options);
+        this.#bytesFetched += bytes.byteLength;
+        return bytes;
+      });
+      this.#passengers.push(passenger);
+      try {
+        return await passenger.arrival(signal);
+      } catch (error) {
+        passenger.leave();
+        if (isOwn || signal?.aborted === true) throw error;
+      }
+    }
   }
 
   /** Damage in the cache is no reason to fail here: what is wrong is fetched again. */
@@ -378,6 +402,7 @@ function toRecord(manifest: ImageManifest, image: ExtractedImage): ImageRecord {
       digest: object,
       size: bytes.byteLength,
       layer,
+      byteOrder: facts.byteOrder,
       programs: facts.programs.map((program) => ({
         name: program.name,
         type: program.type,

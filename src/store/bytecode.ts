@@ -65,7 +65,7 @@ export class BytecodeAccess {
     return this.#environment.snapshot(() => {
       const record = find(this.#environment, reference, platform);
       if (record === undefined) throw notCached(reference);
-      const object = chooseObject(record.objects, choice);
+      const object = chooseObject(record.objects, platform, choice);
       const view = this.#environment.tree("objects").view(digestKey(object.digest));
       this.#verify(view, object, reference);
       return this.#environment.guardView(() => use(view, describe(reference, record, object)));

@@ -1,6 +1,6 @@
 import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
-import { byteOrderOf, formatPlatform, type Platform, parsePlatform } from "../core/platform.js";
+import { byteOrderOf, formatPlatform, type Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
 import type { Environment } from "./environment.js";
 import { digestKey, referenceKey, rootKey } from "./keys.js";
@@ -40,8 +40,7 @@ function findDigest(environment: Environment, digest: Digest, platform: Platform
   const row = environment.tree("images").get(digestKey(digest));
   if (row === undefined) return undefined;
   const image = decodeRecord<ImageRecord>(row);
-  const order = byteOrderOf(image.platform === undefined ? platform : parsePlatform(image.platform));
-  if (order !== byteOrderOf(platform)) return undefined;
+  if (!image.objects.some(({ byteOrder }) => byteOrder === byteOrderOf(platform))) return undefined;
   return { platform: name, chain: [digest], objects: image.objects, platforms: [] };
 }
 
@@ -52,9 +51,14 @@ export interface ObjectChoice {
   readonly program?: string | undefined;
 }
 
-/** The object meant, when there is exactly one. Throws USAGE, saying which there are. */
-export function chooseObject(objects: readonly ObjectEntry[], choice: ObjectChoice): ObjectEntry {
+/** The object meant, when there is exactly one of the platform's byte order. Throws USAGE, saying which there are. */
+export function chooseObject(
+  all: readonly ObjectEntry[],
+  platform: Platform,
+  choice: ObjectChoice,
+): ObjectEntry {
   const { object, program } = choice;
+  const objects = all.filter(({ byteOrder }) => byteOrder === byteOrderOf(platform));
   const matches = objects.filter(
     (entry) =>
       (object === undefined || isNamed(entry, object)) &&

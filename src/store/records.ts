@@ -1,4 +1,5 @@
 import type { Digest } from "../core/digest.js";
+import type { ByteOrder } from "../core/platform.js";
 import type { BpfObject } from "../image/elf/bpf-object.js";
 
 /** A program as a loader needs to know it: its function name, its type and the ELF section it is in. */
@@ -17,6 +18,7 @@ export interface ObjectEntry {
   readonly size: number;
   /** The layer it came in. */
   readonly layer: Digest;
+  readonly byteOrder: ByteOrder;
   readonly programs: readonly ProgramEntry[];
 }
 

@@ -1,7 +1,14 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { type Digest, DigestVerifier, digestOf, isDigest, parseDigest, verifyDigest } from "../../src/core/digest.js";
+import {
+  type Digest,
+  DigestVerifier,
+  digestOf,
+  isDigest,
+  parseDigest,
+  verifyDigest,
+} from "../../src/core/digest.js";
 
 const bytes = Buffer.from("bytecode");
 
@@ -47,7 +54,9 @@ describe("DigestVerifier", () => {
   });
 
   it("refuses a body that is cut short", () => {
-    expect(() => run([bytes.subarray(1)], digestOf(bytes), bytes.length)).toThrow(/cut short.*8 bytes.*7 bytes/);
+    expect(() => run([bytes.subarray(1)], digestOf(bytes), bytes.length)).toThrow(
+      /cut short.*8 bytes.*7 bytes/,
+    );
   });
 
   it("refuses at the first byte too many, before the end", () => {
@@ -61,6 +70,8 @@ describe("DigestVerifier", () => {
     expect(() => run([other], digestOf(bytes), other.length)).toThrow(
       expect.objectContaining({ code: "DIGEST_MISMATCH", expected: digestOf(bytes), found: digestOf(other) }),
     );
-    expect(() => verifyDigest(other, digestOf(bytes), "it")).toThrow(expect.objectContaining({ code: "DIGEST_MISMATCH" }));
+    expect(() => verifyDigest(other, digestOf(bytes), "it")).toThrow(
+      expect.objectContaining({ code: "DIGEST_MISMATCH" }),
+    );
   });
 });

@@ -38,6 +38,8 @@ describe("BpfcacheError", () => {
 
   it("an aborted signal throws INTERRUPTED", () => {
     expect(() => throwIfAborted(undefined)).not.toThrow();
-    expect(() => throwIfAborted(AbortSignal.abort())).toThrow(expect.objectContaining({ code: "INTERRUPTED" }));
+    expect(() => throwIfAborted(AbortSignal.abort())).toThrow(
+      expect.objectContaining({ code: "INTERRUPTED" }),
+    );
   });
 });

@@ -1,6 +1,12 @@
 import { endianness } from "node:os";
 import { describe, expect, it } from "vitest";
-import { byteOrderOf, formatPlatform, hostPlatform, parsePlatform, platformFallbacks } from "../../src/core/platform.js";
+import {
+  byteOrderOf,
+  formatPlatform,
+  hostPlatform,
+  parsePlatform,
+  platformFallbacks,
+} from "../../src/core/platform.js";
 
 describe("parsePlatform", () => {
   it.each([
@@ -20,9 +26,12 @@ describe("parsePlatform", () => {
     expect(formatPlatform(parsePlatform(text))).toBe(normal);
   });
 
-  it.each(["", "linux", "linux/", "/amd64", "linux/amd64/v1/x", "linux/amd 64", "../amd64"])("refuses %j", (text) => {
-    expect(() => parsePlatform(text)).toThrow(expect.objectContaining({ code: "USAGE" }));
-  });
+  it.each(["", "linux", "linux/", "/amd64", "linux/amd64/v1/x", "linux/amd 64", "../amd64"])(
+    "refuses %j",
+    (text) => {
+      expect(() => parsePlatform(text)).toThrow(expect.objectContaining({ code: "USAGE" }));
+    },
+  );
 });
 
 describe("platformFallbacks", () => {

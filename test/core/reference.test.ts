@@ -76,9 +76,21 @@ describe("parseReference", () => {
 
   it("parses its own canonical form to the same", () => {
     const component = fc.stringMatching(/^[a-z0-9]{1,8}(?:(?:\.|_|__|-{1,2})[a-z0-9]{1,8}){0,2}$/);
-    const host = fc.constantFrom("quay.io", "localhost", "localhost:5000", "[::1]:5000", "docker.io", "10.0.0.1:80");
+    const host = fc.constantFrom(
+      "quay.io",
+      "localhost",
+      "localhost:5000",
+      "[::1]:5000",
+      "docker.io",
+      "10.0.0.1:80",
+    );
     const tag = fc.option(fc.stringMatching(/^[A-Za-z0-9_][A-Za-z0-9._-]{0,20}$/));
-    const named = fc.record({ host, path: fc.array(component, { minLength: 1, maxLength: 4 }), tag, pinned: fc.boolean() });
+    const named = fc.record({
+      host,
+      path: fc.array(component, { minLength: 1, maxLength: 4 }),
+      tag,
+      pinned: fc.boolean(),
+    });
     fc.assert(
       fc.property(named, ({ host, path, tag, pinned }) => {
         const text = `${host}/${path.join("/")}${tag === null ? "" : `:${tag}`}${pinned ? `@${digest}` : ""}`;

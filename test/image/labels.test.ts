@@ -12,7 +12,12 @@ describe("readBytecodeLabels", () => {
       "io.ebpf.programs": '{"xdp_stats":"xdp","tc_stats":"tc"}',
       "io.ebpf.maps": '{"xdp_stats_map":"per_cpu_array"}',
     });
-    expect(labels?.programs).toEqual(new Map([["xdp_stats", "xdp"], ["tc_stats", "tc"]]));
+    expect(labels?.programs).toEqual(
+      new Map([
+        ["xdp_stats", "xdp"],
+        ["tc_stats", "tc"],
+      ]),
+    );
     expect(labels?.maps).toEqual(new Map([["xdp_stats_map", "per_cpu_array"]]));
   });
 
@@ -29,7 +34,11 @@ describe("readBytecodeLabels", () => {
       "io.ebpf.program_type": "xdp",
       "io.ebpf.filename": "bpf_bpfel.o",
     });
-    expect(labels).toEqual({ programs: new Map([["xdp_stats", "xdp"]]), maps: new Map(), filename: "bpf_bpfel.o" });
+    expect(labels).toEqual({
+      programs: new Map([["xdp_stats", "xdp"]]),
+      maps: new Map(),
+      filename: "bpf_bpfel.o",
+    });
   });
 
   it("the current generation wins when both are there", () => {
@@ -42,7 +51,9 @@ describe("readBytecodeLabels", () => {
   });
 
   it.each(["not json", "[]", '"xdp"', "null", '{"a":1}', '{"a":{"b":"c"}}'])("refuses %s", (value) => {
-    expect(() => read({ "io.ebpf.programs": value })).toThrow(expect.objectContaining({ code: "INVALID_IMAGE" }));
+    expect(() => read({ "io.ebpf.programs": value })).toThrow(
+      expect.objectContaining({ code: "INVALID_IMAGE" }),
+    );
   });
 
   it("refuses a label over the limit", () => {
@@ -52,7 +63,9 @@ describe("readBytecodeLabels", () => {
 
   it("keeps more than ten names in order", () => {
     const names = Array.from({ length: 30 }, (_, i) => `program_${i}`);
-    const labels = read({ "io.ebpf.programs": JSON.stringify(Object.fromEntries(names.map((name) => [name, "xdp"]))) });
+    const labels = read({
+      "io.ebpf.programs": JSON.stringify(Object.fromEntries(names.map((name) => [name, "xdp"]))),
+    });
     expect([...(labels?.programs.keys() ?? [])]).toEqual(names);
   });
 });

@@ -123,7 +123,9 @@ async function killInFreshDirectories(
   while (aftermaths.length < count) {
     using directory = new TemporaryDirectory();
     const killed = await killOnce(directory.path, images.references, window, random);
-    if (killed !== undefined) aftermaths.push(await inspect(directory.path, killed, images.roots, new Map()));
+    if (killed === undefined) continue;
+    const contents = await readInFreshProcess(directory.path);
+    aftermaths.push(inspect(directory.path, killed, contents, images.roots, new Map()));
   }
   return aftermaths;
 }
@@ -142,21 +144,20 @@ async function killInOneDirectory(
   while (aftermaths.length < count) {
     images.move();
     const killed = await killOnce(directory.path, images.references, window, random);
-    const found = await readInFreshProcess(directory.path);
-    if (killed !== undefined) aftermaths.push(await inspect(directory.path, killed, images.roots, before));
-    before = new Map(found.images.map(({ reference, rootDigest }) => [reference, rootDigest]));
+    const contents = await readInFreshProcess(directory.path);
+    if (killed !== undefined)
+      aftermaths.push(inspect(directory.path, killed, contents, images.roots, before));
+    before = rootsIn(contents);
   }
-  const last = await runWhole(directory.path, images);
-  return { aftermaths, isWholeAfterwards: last && checkClosure(directory.path).length === 0 };
+  const isWhole = await runWhole(directory.path, images);
+  return { aftermaths, isWholeAfterwards: isWhole && checkClosure(directory.path).length === 0 };
 }
 
 async function runWhole(directory: string, images: MovingImages): Promise<boolean> {
   const child = startPrefetch(directory, images.references, () => {});
   const [status] = await once(child, "close");
-  const { images: listed } = await readInFreshProcess(directory);
-  return (
-    status === 0 && listed.every(({ reference, rootDigest }) => images.roots.get(reference) === rootDigest)
-  );
+  const found = rootsIn(await readInFreshProcess(directory));
+  return status === 0 && [...images.roots].every(([reference, root]) => found.get(reference) === root);
 }
 
 interface Killed {
@@ -231,9 +232,15 @@ interface Contents {
     readonly objects: readonly { readonly named: string; readonly found: string }[];
   }[];
   readonly writable: readonly string[];
+  /** How the fresh process failed. */
+  readonly complaint?: string;
 }
 
-async function readInFreshProcess(directory: string): Promise<Contents & { complaint?: string }> {
+function rootsIn({ images }: Pick<Contents, "images">): Map<string, string> {
+  return new Map(images.map(({ reference, rootDigest }) => [reference, rootDigest]));
+}
+
+async function readInFreshProcess(directory: string): Promise<Contents> {
   const { status, signal, stdout, stderr } = await run(process.execPath, [
     fixture("read-everything.js"),
     directory,
@@ -242,17 +249,17 @@ async function readInFreshProcess(directory: string): Promise<Contents & { compl
   return { images: [], writable: [], complaint: `${signal ?? status}: ${stderr}` };
 }
 
-async function inspect(
+function inspect(
   directory: string,
   { afterMs, acknowledged }: Killed,
+  { images, writable, complaint }: Contents,
   roots: ReadonlyMap<string, string>,
   before: ReadonlyMap<string, string>,
-): Promise<Aftermath> {
-  const { images, writable, complaint } = await readInFreshProcess(directory);
+): Aftermath {
   const unreadable = complaint === undefined ? [] : [complaint];
   if (complaint === undefined && writable.length !== images.length)
     unreadable.push(`a reader lists ${images.length} images, a writer ${writable.length}`);
-  const found = new Map(images.map(({ reference, rootDigest }) => [reference, rootDigest]));
+  const found = rootsIn({ images });
   const lost = [...acknowledged]
     .filter(([reference, digest]) => found.get(reference) !== digest)
     .map(([reference]) => `${reference} was acknowledged in this run`);

@@ -49,7 +49,7 @@ function imageOf(index: number, generation: number): TestRoot {
   const objects = [objectOf(`program_${same}_${generation}`, 8 * 1024 * (1 + (index % 3)))];
   // What generations have in common must outlive the move of the tags.
   if (kind === 2) objects.push(objectOf("common", 16 * 1024));
-  if (kind === 3) return bytecodeImage({ objects: [objectOf(`big_${index}_${generation}`, 256 * 1024)] });
+  if (kind === 3) return bytecodeImage({ objects: [objectOf(`big_${index}_${generation}`, 128 * 1024)] });
   const image = bytecodeImage({ objects });
   if (kind !== 0) return image;
   const other = bytecodeImage({ objects, platform: "linux/arm64" });

@@ -1,4 +1,13 @@
-import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -105,14 +114,18 @@ describe("a damaged file is refused before LMDB sees it", () => {
     fill(directory);
     damage[name]?.(join(directory, "data.mdb"));
     for (const readOnly of [false, true]) {
-      expect(() => Environment.open({ directory, readOnly })).toThrow(expect.objectContaining({ code: "CACHE_CORRUPT" }));
+      expect(() => Environment.open({ directory, readOnly })).toThrow(
+        expect.objectContaining({ code: "CACHE_CORRUPT" }),
+      );
     }
   });
 
   it("an empty file is damage to a reader and a beginning to a writer", () => {
     fill(directory);
     truncateSync(join(directory, "data.mdb"), 0);
-    expect(() => Environment.open({ directory, readOnly: true })).toThrow(expect.objectContaining({ code: "CACHE_CORRUPT" }));
+    expect(() => Environment.open({ directory, readOnly: true })).toThrow(
+      expect.objectContaining({ code: "CACHE_CORRUPT" }),
+    );
     fill(directory);
   });
 });
@@ -143,12 +156,19 @@ describe("commit", () => {
 
   it("keeps keys of any bytes in order, and finds them by prefix", () => {
     const environment = Environment.open({ directory });
-    const keys = [[0], [0, 0], [1, 255], [1, 255, 255], [2], [255], [255, 255]].map((bytes) => Buffer.from(bytes));
+    const keys = [[0], [0, 0], [1, 255], [1, 255, 255], [2], [255], [255, 255]].map((bytes) =>
+      Buffer.from(bytes),
+    );
     environment.commit(() => {
       for (const each of [...keys].reverse()) environment.tree("usage").put(each, each);
     });
     const read = (prefix?: Buffer): string[] =>
-      environment.snapshot(() => environment.tree("usage").keys(prefix).map((each) => each.toString("hex")));
+      environment.snapshot(() =>
+        environment
+          .tree("usage")
+          .keys(prefix)
+          .map((each) => each.toString("hex")),
+      );
     expect(read()).toEqual(["00", "0000", "01ff", "01ffff", "02", "ff", "ffff"]);
     expect(read(Buffer.of(1, 255))).toEqual(["01ff", "01ffff"]);
     expect(read(Buffer.of(255))).toEqual(["ff", "ffff"]);

@@ -46,11 +46,15 @@ describe.skipIf(!isMounted)("a full disk (skipped: needs root, to mount a small 
     const ballast = join(mountPoint, "ballast");
     writeFileSync(ballast, Buffer.alloc(1_000_000));
     expect(fill).toThrow(expect.objectContaining({ code: "CACHE_FULL" }));
-    expect(environment.snapshot(() => environment.tree("layers").get(digestKey(digestOf(first))))).toEqual(first);
+    expect(environment.snapshot(() => environment.tree("layers").get(digestKey(digestOf(first))))).toEqual(
+      first,
+    );
     rmSync(ballast);
     const late = Buffer.alloc(100_000, 255);
     environment.commit(() => environment.tree("layers").put(digestKey(digestOf(late)), late));
-    expect(environment.snapshot(() => environment.tree("layers").get(digestKey(digestOf(late))))).toEqual(late);
+    expect(environment.snapshot(() => environment.tree("layers").get(digestKey(digestOf(late))))).toEqual(
+      late,
+    );
   });
 
   it("is found out before a new cache is begun", () => {

@@ -1,12 +1,19 @@
 import fc from "fast-check";
 import { expect, it } from "vitest";
 import { digestOf } from "../../src/core/digest.js";
-import { digestKey, nameKey, namePrefix, readDigestKey, referenceKey, referencePrefix } from "../../src/store/keys.js";
+import {
+  digestKey,
+  nameKey,
+  namePrefix,
+  readDigestKey,
+  referenceKey,
+  referencePrefix,
+} from "../../src/store/keys.js";
 
 const text = fc.string({ minLength: 1, maxLength: 40 }).filter((value) => !value.includes("\0"));
-const digest = fc.uint8Array({ maxLength: 8 }).chain((bytes) =>
-  fc.constantFrom(digestOf(bytes), digestOf(bytes, "sha512")),
-);
+const digest = fc
+  .uint8Array({ maxLength: 8 })
+  .chain((bytes) => fc.constantFrom(digestOf(bytes), digestOf(bytes, "sha512")));
 
 it("keys are injective: different parts never give the same key", () => {
   const parts = fc.tuple(text, text);

@@ -9,8 +9,6 @@ import { inflate } from "./inflate.js";
 import { refusal } from "./refusal.js";
 import { TarFraming } from "./tar-framing.js";
 
-export type { KeepFile, LayerFile } from "./file-collector.js";
-
 export interface LayerContents {
   /** sha256 of the archive as inflated: what an image config lists under `rootfs.diff_ids`. */
   readonly diffId: Digest;

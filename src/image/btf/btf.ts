@@ -13,9 +13,13 @@ export const maxTypeDepth = 32;
 const pointerBytes = 8;
 const modifiers = new Set<number>([kind.typedef, kind.volatile, kind.const, kind.restrict, kind.typeTag]);
 
+/** Variables in all data sections together. The largest objects in the field have a few hundred. */
+const maxVariables = 65_535;
+
 export interface BtfType {
   readonly kind: number;
-  readonly name: string;
+  /** Of its name, for `nameOf`: most types are passed through and never named. */
+  readonly nameOffset: number;
   readonly memberCount: number;
   /** A size or another type's id, as the kind has it. */
   readonly sizeOrType: number;
@@ -31,8 +35,6 @@ export interface BtfMember {
 export interface BtfVariable {
   readonly name: string;
   readonly typeId: number;
-  /** The size of its type, or 0 when that is unknown. */
-  readonly size: number;
 }
 
 /** The type information of an object (Documentation/bpf/btf.rst). Types are decoded when they are asked for. */
@@ -40,7 +42,7 @@ export class Btf {
   readonly #types: ByteReader;
   readonly #strings: ByteReader;
   readonly #offsets: Uint32Array;
-  readonly #dataSections: readonly number[];
+  readonly #dataSections = new Map<string, BtfType>();
   /** The first kind that is newer than this reader. The types from there on cannot be found. */
   readonly unknownKind: number | undefined;
 
@@ -54,23 +56,32 @@ export class Btf {
     this.#strings = section.window(start + section.u32(16), section.u32(20), "the strings of .BTF");
     const index = indexTypes(this.#types);
     this.#offsets = index.offsets;
-    this.#dataSections = index.dataSections;
     this.unknownKind = index.unknownKind;
+    // libbpf takes the first of two sections with one name.
+    for (const section of index.dataSections.map((id) => this.type(id))) {
+      const name = this.nameOf(section);
+      if (!this.#dataSections.has(name)) this.#dataSections.set(name, section);
+    }
   }
 
   /** Type 0 is void. */
   type(id: number): BtfType {
-    if (id === 0) return { kind: kind.void, name: "void", memberCount: 0, sizeOrType: 0, detailsOffset: 0 };
+    if (id === 0) return { kind: kind.void, nameOffset: 0, memberCount: 0, sizeOrType: 0, detailsOffset: 0 };
     const offset = this.#offsets[id - 1];
     if (offset === undefined) throw malformedObject(`.BTF has no type ${id}`);
     const information = this.#types.u32(offset + 4);
     return {
       kind: kindOf(information),
-      name: this.#strings.name(this.#types.u32(offset)),
+      nameOffset: this.#types.u32(offset),
       memberCount: information & 0xffff,
       sizeOrType: this.#types.u32(offset + 8),
       detailsOffset: offset + 12,
     };
+  }
+
+  /** Empty for what is anonymous. */
+  nameOf({ nameOffset }: BtfType): string {
+    return nameOffset === 0 ? "" : this.#strings.name(nameOffset);
   }
 
   /** The type behind typedefs, const and the like. */
@@ -120,16 +131,16 @@ export class Btf {
 
   /** The variables of the data section `name` (`.maps`, `.rodata`, …), or undefined when there is none of that name. */
   variables(name: string): readonly BtfVariable[] | undefined {
-    const section = this.#dataSections.map((id) => this.type(id)).find((type) => type.name === name);
+    const section = this.#dataSections.get(name);
     return section && this.#entries(section).map((at) => this.#variable(this.#types.u32(at)));
   }
 
   #variable(id: number): BtfVariable {
-    const { kind: found, name, sizeOrType } = this.type(id);
-    if (found !== kind.variable) {
+    const type = this.type(id);
+    if (type.kind !== kind.variable) {
       throw malformedObject(".BTF has something else than a variable in a data section");
     }
-    return { name, typeId: sizeOrType, size: this.sizeOf(sizeOrType) ?? 0 };
+    return { name: this.nameOf(type), typeId: type.sizeOrType };
   }
 
   /** Structs, unions and data sections all have 12 bytes a member. */
@@ -153,6 +164,7 @@ function indexTypes(types: ByteReader): TypeIndex {
   const offsets = new Uint32Array(Math.min(maxTypes, Math.floor(types.length / 12)));
   const dataSections: number[] = [];
   let count = 0;
+  let variables = 0;
   for (let at = 0; at < types.length; count++) {
     if (count === maxTypes) throw malformedObject(`.BTF has more than ${maxTypes} types`);
     const information = types.u32(at + 4);
@@ -162,7 +174,12 @@ function indexTypes(types: ByteReader): TypeIndex {
       return { offsets: offsets.subarray(0, count), dataSections, unknownKind: typeKind };
     types.bytes(at, length);
     offsets[count] = at;
-    if (typeKind === kind.dataSection) dataSections.push(count + 1);
+    if (typeKind === kind.dataSection) {
+      dataSections.push(count + 1);
+      // An empty section counts too: each of them is looked at.
+      variables += 1 + (information & 0xffff);
+      if (variables > maxVariables) throw malformedObject(`.BTF has more than ${maxVariables} variables`);
+    }
     at += length;
   }
   return { offsets: offsets.subarray(0, count), dataSections, unknownKind: undefined };

@@ -1,4 +1,4 @@
-import type { Btf, BtfMember, BtfVariable } from "./btf.js";
+import type { Btf, BtfMember, BtfType, BtfVariable } from "./btf.js";
 import { kind } from "./kinds.js";
 
 /** What the type of a variable in `.maps` says about the map (libbpf.c, `parse_btf_map_def`). */
@@ -15,58 +15,64 @@ export interface MapDefinition {
 /** An inner map's or a program's id: what array_of_maps, hash_of_maps and prog_array hold. */
 const referenceBytes = 4;
 
-const fieldsWithoutMeaningHere = new Set(["numa_node", "pinning", "map_extra"]);
+type Property = Exclude<keyof MapDefinition, "problems">;
+type ReadField = (btf: Btf, member: BtfMember) => number | undefined;
 
-/** Reads `struct { __uint(type, …); __type(key, …); … } name SEC(".maps")`. Throws INVALID_IMAGE for malformed BTF only. */
+const fields = new Map<string, readonly [property: Property, read: ReadField]>([
+  ["type", ["type", encodedNumber]],
+  ["max_entries", ["maxEntries", encodedNumber]],
+  ["map_flags", ["flags", encodedNumber]],
+  ["key_size", ["keySize", encodedNumber]],
+  ["value_size", ["valueSize", encodedNumber]],
+  ["key", ["keySize", pointedSize]],
+  ["value", ["valueSize", pointedSize]],
+  ["values", ["valueSize", () => referenceBytes]],
+]);
+
+const otherFields = new Set(["numa_node", "pinning", "map_extra"]);
+
+/** libbpf knows a dozen fields; a struct with this many is hostile, and could be named by thousands of maps. */
+const maxFields = 64;
+
+/**
+ * Reads `struct { __uint(type, …); __type(key, …); … } name SEC(".maps")`. As in libbpf the first thing wrong ends the
+ * reading, and is told in `problems`. Throws INVALID_IMAGE for malformed BTF only.
+ */
 export function readMapDefinition(btf: Btf, variable: BtfVariable): MapDefinition {
   const struct = btf.resolve(variable.typeId);
-  const found: { -readonly [Key in Exclude<keyof MapDefinition, "problems">]: MapDefinition[Key] } = {
+  const found: Record<Property, number | undefined> = {
     type: undefined,
     keySize: undefined,
     valueSize: undefined,
     maxEntries: undefined,
     flags: undefined,
   };
-  if (struct.kind !== kind.struct) return { ...found, problems: ["is not defined by a struct"] };
-  const problems: string[] = [];
-  const known = (value: number | undefined, member: BtfMember): number | undefined => {
-    if (value === undefined) problems.push(`has a malformed ${JSON.stringify(member.name)}`);
-    return value;
-  };
+  const problem = readFields(btf, struct, found) ?? (found.type === undefined ? "has no type" : undefined);
+  return { ...found, problems: problem === undefined ? [] : [problem] };
+}
+
+function readFields(
+  btf: Btf,
+  struct: BtfType,
+  found: Record<Property, number | undefined>,
+): string | undefined {
+  if (struct.kind !== kind.struct) return "is not defined by a struct";
+  if (struct.memberCount > maxFields) return `has more than ${maxFields} fields`;
   for (const member of btf.members(struct)) {
-    switch (member.name) {
-      case "type":
-        found.type = known(encodedNumber(btf, member), member);
-        break;
-      case "max_entries":
-        found.maxEntries = known(encodedNumber(btf, member), member);
-        break;
-      case "map_flags":
-        found.flags = known(encodedNumber(btf, member), member);
-        break;
-      case "key_size":
-        found.keySize = known(encodedNumber(btf, member), member);
-        break;
-      case "value_size":
-        found.valueSize = known(encodedNumber(btf, member), member);
-        break;
-      case "key":
-        found.keySize = known(pointedSize(btf, member), member);
-        break;
-      case "value":
-        found.valueSize = known(pointedSize(btf, member), member);
-        break;
-      case "values":
-        found.valueSize = referenceBytes;
-        break;
-      default:
-        if (!fieldsWithoutMeaningHere.has(member.name)) {
-          problems.push(`has an unknown field ${JSON.stringify(member.name)}`);
-        }
+    const field = fields.get(member.name);
+    if (field === undefined) {
+      if (otherFields.has(member.name)) continue;
+      return `has an unknown field ${JSON.stringify(member.name)}`;
     }
+    const [property, read] = field;
+    const value = read(btf, member);
+    if (value === undefined) return `has a malformed ${JSON.stringify(member.name)}`;
+    if (found[property] !== undefined && found[property] !== value) {
+      return `says two different things with ${JSON.stringify(member.name)}`;
+    }
+    found[property] = value;
   }
-  if (found.type === undefined) problems.push("has no type");
-  return { ...found, problems };
+  return undefined;
 }
 
 /** `__uint(name, N)` is written as a pointer to an array of N ints. */

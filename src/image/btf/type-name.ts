@@ -7,19 +7,21 @@ export function typeName(btf: Btf, id: number, depth = 0): string {
   const type = btf.type(id);
   const inner = (): string => typeName(btf, type.sizeOrType, depth + 1);
   switch (type.kind) {
+    case kind.void:
+      return "void";
     case kind.pointer:
       return pointerName(inner());
     case kind.array:
       return arrayName(btf, id, depth);
     case kind.struct:
-      return tagged("struct", type.name);
+      return tagged("struct", btf.nameOf(type));
     case kind.union:
-      return tagged("union", type.name);
+      return tagged("union", btf.nameOf(type));
     case kind.enum:
     case kind.enum64:
-      return tagged("enum", type.name);
+      return tagged("enum", btf.nameOf(type));
     case kind.forward:
-      return tagged("struct", type.name);
+      return tagged("struct", btf.nameOf(type));
     case kind.const:
     case kind.volatile:
     case kind.restrict:
@@ -28,7 +30,7 @@ export function typeName(btf: Btf, id: number, depth = 0): string {
     case kind.functionPrototype:
       return "function";
     default:
-      return type.name;
+      return btf.nameOf(type);
   }
 }
 

@@ -31,10 +31,10 @@ function variableTypes(btf: Btf | undefined, section: string): ReadonlyMap<strin
  */
 function configuration(btf: Btf): readonly BpfGlobal[] {
   const variables = btf.variables(configurationSection) ?? [];
-  return variables.map(({ name, typeId, size }) => ({
+  return variables.map(({ name, typeId }) => ({
     name,
     section: configurationSection,
-    size,
+    size: btf.sizeOf(typeId) ?? 0,
     type: typeName(btf, typeId),
     offset: 0,
   }));

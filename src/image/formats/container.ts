@@ -1,6 +1,7 @@
 import { type Digest, digestOf } from "../../core/digest.js";
 import { BpfcacheError } from "../../core/errors.js";
-import { type LayerFile, readLayer } from "../archive/layer.js";
+import type { LayerFile } from "../archive/file-collector.js";
+import { readLayer } from "../archive/layer.js";
 import { type ImageConfig, parseImageConfig } from "../config.js";
 import { readBpfObject } from "../elf/bpf-object.js";
 import { describeElf, isBpfElf } from "../elf/identify.js";

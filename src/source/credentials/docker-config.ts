@@ -65,12 +65,12 @@ function password(username: string, secret: string, from: string): Credential {
 }
 
 /** Several spellings of one registry may be in a file; the first one counts unless it is empty. */
-function byKey<T, U>(record: Record<string, T>, valueOf: (value: T) => U): Map<string, U> {
+function byKey<T, U>(record: Record<string, T>, convert: (value: T) => U): Map<string, U> {
   const map = new Map<string, U>();
   for (const [key, value] of Object.entries(record)) {
     const normalized = normalizedKey(key);
     const present = map.get(normalized);
-    if (present === undefined || JSON.stringify(present) === "{}") map.set(normalized, valueOf(value));
+    if (present === undefined || JSON.stringify(present) === "{}") map.set(normalized, convert(value));
   }
   return map;
 }

@@ -47,6 +47,11 @@ export class Authorizer {
     this.#memory = memory;
   }
 
+  /** Whether the registry has said how it wants to be authenticated to. */
+  knows(host: string): boolean {
+    return this.#memory.get(host) !== undefined;
+  }
+
   /** What to send before being asked: undefined while the registry has not said that it wants anything. */
   async foreseen(wanted: Protected, call: Call): Promise<Authorization | undefined> {
     const known = this.#memory.get(wanted.host);
@@ -62,7 +67,10 @@ export class Authorizer {
     }
   }
 
-  /** The answer to a 401 or 403 whose challenge we can meet, or undefined to let it stand. */
+  /**
+   * The answer to a 401 or 403 whose challenge we can meet, or undefined to let it stand. The challenge is remembered
+   * before this waits for anything.
+   */
   async answerTo(
     refusal: Answer,
     refused: Authorization | undefined,

@@ -8,6 +8,8 @@ const token = /[!#$%&'*+.^_`|~\w-]+/y;
 const token68 = /[\w.~+/-]+=*(?=\s*(?:,|$))/y;
 const quotedString = /"((?:[^"\\]|\\.)*)(?:"|$)/y;
 const separators = /[\s,]+/y;
+/** Values ought to be quoted or tokens; a bare URL is seen all the same. */
+const bareValue = /[^\s,"]+/y;
 const equals = /\s*=\s*/y;
 
 /**
@@ -47,8 +49,7 @@ function parseHeader(text: string): Challenge[] {
       read(token68);
     } else {
       const quoted = read(quotedString)?.[1];
-      const value =
-        quoted === undefined ? (read(token68) ?? read(token))?.[0] : quoted.replace(/\\(.)/g, "$1");
+      const value = quoted === undefined ? read(bareValue)?.[0] : quoted.replace(/\\(.)/g, "$1");
       const parameters = challenges.at(-1)?.parameters;
       if (parameters !== undefined) parameters[word.toLowerCase()] ??= value ?? "";
     }

@@ -67,7 +67,15 @@ export class Dispatchers {
     if (!isProxied) return new Agent({ ...pool, connect });
     // A proxy looks names up itself, so the guard cannot see addresses there; the proxy's own rules have to do.
     // Plain http goes through it without CONNECT, which many proxies allow for port 443 only.
-    return new EnvHttpProxyAgent({ ...pool, connect, requestTls: tls, proxyTls: tls, proxyTunnel: false });
+    const proxies = proxiesOf(this.#options.environment);
+    return new EnvHttpProxyAgent({
+      ...pool,
+      ...proxies,
+      connect,
+      requestTls: tls,
+      proxyTls: tls,
+      proxyTunnel: false,
+    });
   }
 
   /** The system's authorities and the user's own: a private CA is added to the public ones, it does not replace them. */
@@ -97,9 +105,27 @@ function readCertificates(path: string): string {
   return text;
 }
 
+interface Proxies {
+  readonly httpProxy?: string;
+  readonly httpsProxy?: string;
+  readonly noProxy: string;
+}
+
+/** As curl reads them: lower case first. */
+function proxiesOf(environment: NodeJS.ProcessEnv): Proxies {
+  const value = (name: string) => environment[name] || environment[name.toUpperCase()] || "";
+  const httpProxy = value("http_proxy");
+  const httpsProxy = value("https_proxy");
+  return {
+    ...(httpProxy === "" ? {} : { httpProxy }),
+    ...(httpsProxy === "" ? {} : { httpsProxy }),
+    noProxy: value("no_proxy"),
+  };
+}
+
 function hasProxy(environment: NodeJS.ProcessEnv): boolean {
-  const names = ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY"];
-  return names.some((name) => (environment[name] ?? "") !== "");
+  const { httpProxy, httpsProxy } = proxiesOf(environment);
+  return httpProxy !== undefined || httpsProxy !== undefined;
 }
 
 /** Checking a URL's host is not enough: a name may resolve to 169.254.169.254 (go-containerregistry#2440). */

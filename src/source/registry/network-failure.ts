@@ -2,23 +2,8 @@ import { errors } from "undici";
 import { throwIfAborted } from "../../core/errors.js";
 import { RegistryFailure } from "./failure.js";
 
-/** Errors of the network that are the same a moment later. Everything else may be chance, and is tried again. */
-const lasting: Readonly<Record<string, string>> = {
-  ENOTFOUND: "there is no such host",
-  UND_ERR_HEADERS_OVERFLOW: "its headers are too long",
-  UND_ERR_INVALID_ARG: "it cannot be asked",
-  EPROTO: "it does not speak TLS",
-  ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS",
-  ERR_SSL_PACKET_LENGTH_TOO_LONG: "it does not speak TLS",
-  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another host",
-  CERT_HAS_EXPIRED: "its certificate has expired",
-  DEPTH_ZERO_SELF_SIGNED_CERT: "its certificate is self-signed",
-  SELF_SIGNED_CERT_IN_CHAIN: "its certificate was signed by an unknown authority",
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "its certificate was signed by an unknown authority",
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "its certificate was signed by an unknown authority",
-};
-
-const passing: Readonly<Record<string, string>> = {
+/** Why no answer came, by the code of the socket, the TLS stack or undici. */
+const reasons: Readonly<Record<string, string>> = {
   ECONNREFUSED: "nothing listens there",
   ECONNRESET: "it broke the connection",
   EPIPE: "it broke the connection",
@@ -31,10 +16,58 @@ const passing: Readonly<Record<string, string>> = {
   EAI_AGAIN: "its name could not be looked up",
   ENETUNREACH: "the network is unreachable",
   EHOSTUNREACH: "the host is unreachable",
+  ENOTFOUND: "there is no such host",
+  UND_ERR_HEADERS_OVERFLOW: "its headers are too long",
+  EPROTO: "it does not speak TLS",
+  ERR_SSL_WRONG_VERSION_NUMBER: "it does not speak TLS",
+  ERR_SSL_PACKET_LENGTH_TOO_LONG: "it does not speak TLS",
 };
+
+const certificateReasons: Readonly<Record<string, string>> = {
+  ERR_TLS_CERT_ALTNAME_INVALID: "its certificate is for another host",
+  CERT_HAS_EXPIRED: "its certificate has expired",
+  CERT_NOT_YET_VALID: "its certificate is not valid yet",
+  DEPTH_ZERO_SELF_SIGNED_CERT: "its certificate is self-signed",
+  SELF_SIGNED_CERT_IN_CHAIN: "its certificate was signed by an unknown authority",
+  UNABLE_TO_GET_ISSUER_CERT: "its certificate was signed by an unknown authority",
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: "its certificate was signed by an unknown authority",
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: "its certificate was signed by an unknown authority",
+};
+
+/** What is the same a moment later; everything else may be chance, and is tried again. */
+const lasting = new Set([
+  "ENOTFOUND",
+  "UND_ERR_HEADERS_OVERFLOW",
+  "EPROTO",
+  "ERR_SSL_WRONG_VERSION_NUMBER",
+  "ERR_SSL_PACKET_LENGTH_TOO_LONG",
+]);
 
 const tlsHint =
   "Give its authority's certificate with --ca-file, or name the host with --plain-http if it speaks http.";
+
+/** No answer, or half of one. */
+export class NetworkFailure extends RegistryFailure {
+  constructor(
+    host: string,
+    reason: string,
+    readonly systemCode: string,
+    cause: unknown,
+  ) {
+    const isCertificate = systemCode in certificateReasons;
+    const isTls = isCertificate || /SSL|TLS|EPROTO/.test(systemCode);
+    super("UNREACHABLE", `${host} cannot be reached: ${reason}`, {
+      cause,
+      retryable: !isTls && !lasting.has(systemCode) && !isOtherProtocol(cause),
+      hint: isTls ? tlsHint : undefined,
+    });
+  }
+
+  /** The other side does speak TLS, but cannot show who it is. */
+  get isAboutCertificate(): boolean {
+    return this.systemCode in certificateReasons;
+  }
+}
 
 /**
  * What undici or the socket threw, as UNREACHABLE. When the caller aborted it is INTERRUPTED instead, whatever
@@ -46,32 +79,32 @@ export function networkFailure(
   signal: AbortSignal | undefined,
 ): RegistryFailure {
   throwIfAborted(signal);
-  if (thrown instanceof RegistryFailure) return thrown;
-  const inner = rootError(thrown);
-  if (inner instanceof RegistryFailure) return inner;
-  const code = errorCode(inner);
+  const root = rootError(thrown);
+  if (root instanceof RegistryFailure) return root;
+  const code = errorCode(root);
   if (code === "UND_ERR_DESTROYED" || code === "UND_ERR_CLOSED" || code === "UND_ERR_ABORTED") {
     return new RegistryFailure("INTERRUPTED", "the registry source was closed", { cause: thrown });
   }
-  const isHttp = !(inner instanceof errors.HTTPParserError);
-  const reason = isHttp ? reasonOf(inner, code) : "it does not speak HTTP";
-  const isTls = /CERT|SSL|TLS|EPROTO|SIGNATURE/.test(code);
-  return new RegistryFailure("UNREACHABLE", `${host} cannot be reached: ${reason}`, {
-    cause: thrown,
-    retryable: lasting[code] === undefined && isHttp && !isTls,
-    hint: isTls ? tlsHint : undefined,
-  });
+  const reason = isOtherProtocol(root) ? "it does not speak HTTP" : reasonOf(root, code);
+  return new NetworkFailure(host, reason, code, root);
 }
 
 function reasonOf(error: unknown, code: string): string {
-  return lasting[code] ?? passing[code] ?? (error instanceof Error ? error.message : String(error));
+  const known = reasons[code] ?? certificateReasons[code];
+  return known ?? (error instanceof Error ? error.message : String(error));
+}
+
+function isOtherProtocol(error: unknown): boolean {
+  return error instanceof errors.HTTPParserError;
 }
 
 /** Node tries every address of a name and throws an AggregateError; the first of its errors tells as much as any. */
 function rootError(thrown: unknown): unknown {
+  if (thrown instanceof RegistryFailure) return thrown;
   if (thrown instanceof AggregateError && thrown.errors.length > 0) return thrown.errors[0];
-  if (thrown instanceof Error && errorCode(thrown) === "" && thrown.cause !== undefined)
+  if (thrown instanceof Error && errorCode(thrown) === "" && thrown.cause !== undefined) {
     return rootError(thrown.cause);
+  }
   return thrown;
 }
 

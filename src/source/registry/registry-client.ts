@@ -3,6 +3,7 @@ import type { Authorization, Authorizer, Protected } from "./authorizer.js";
 import type { Clock } from "./clock.js";
 import type { Endpoint } from "./endpoint.js";
 import { RegistryFailure } from "./failure.js";
+import { FirstContact } from "./first-contact.js";
 import { header } from "./headers.js";
 import { sendFollowing } from "./redirects.js";
 import type { Retries } from "./retries.js";
@@ -30,6 +31,8 @@ const maxChallenges = 2;
 
 /** The registry protocol's manners around one request: authentication, redirects, retries, errors. */
 export class RegistryClient {
+  readonly #firstContact = new FirstContact();
+
   constructor(
     private readonly transport: Transport,
     private readonly authorizer: Authorizer,
@@ -57,15 +60,28 @@ export class RegistryClient {
   }
 
   async #authorized(request: RegistryRequest, call: Call): Promise<Answer> {
+    const { host } = request.endpoint;
+    if (this.authorizer.knows(host)) return await this.#converse(request, call, () => undefined);
+    const met = await this.#firstContact.enter(host, call.signal);
+    try {
+      return await this.#converse(request, call, met);
+    } finally {
+      met();
+    }
+  }
+
+  /** Asks, and asks again as often as a challenge can be met. Calls `heard` once the registry's first word is known. */
+  async #converse(request: RegistryRequest, call: Call, heard: () => void): Promise<Answer> {
     let authorization = await this.authorizer.foreseen(this.#protected(request), call);
     for (let challenges = 0; ; challenges += 1) {
       const answer = await this.#send(request, authorization, call);
       const wanted = this.#protected(request);
       if (challenges === maxChallenges || !isChallenge(answer, wanted.origin)) return answer;
       await answer.keepBeginning(this.limits.errorBodyBytes);
-      const next = await this.authorizer.answerTo(answer, authorization, wanted, call);
-      if (next === undefined) return answer;
-      authorization = next;
+      const answering = this.authorizer.answerTo(answer, authorization, wanted, call);
+      heard();
+      authorization = await answering;
+      if (authorization === undefined) return answer;
     }
   }
 

@@ -11,10 +11,12 @@ import type { ImageSource, Resolution, ResolveOptions, SourceOptions } from "../
 import { Authorizer } from "./authorizer.js";
 import { type ChallengeMemory, challengeMemory } from "./challenge-memory.js";
 import { type Clock, systemClock } from "./clock.js";
+import { contentRequest, manifestRequest } from "./content-requests.js";
 import { Dispatchers } from "./dispatchers.js";
 import { type Endpoint, endpointOf } from "./endpoint.js";
 import { RegistryFailure } from "./failure.js";
 import { contentType, header } from "./headers.js";
+import { Referrers } from "./referrers.js";
 import { RegistryClient, type RegistryRequest } from "./registry-client.js";
 import { ResumableBlob } from "./resumable-blob.js";
 import { Retries } from "./retries.js";
@@ -51,6 +53,7 @@ export class RegistrySource implements ImageSource {
   readonly #transport: Transport;
   readonly #retries: Retries;
   readonly #client: RegistryClient;
+  readonly #referrers: Referrers;
   readonly #warnings = new Warnings();
 
   constructor(options: RegistryOptions = {}) {
@@ -74,6 +77,7 @@ export class RegistrySource implements ImageSource {
       this.#limits,
       clock,
     );
+    this.#referrers = new Referrers(this.#client, this.#limits);
   }
 
   async resolve(reference: Reference, options: ResolveOptions = {}): Promise<Resolution> {
@@ -97,12 +101,32 @@ export class RegistrySource implements ImageSource {
     options: SourceOptions = {},
   ): Promise<AsyncIterable<Uint8Array>> {
     return await aboutReference(reference, async () => {
-      refuseForeign(descriptor);
       const request = contentRequest(this.#endpoint(reference), reference, descriptor);
       const call = callFor(reference, options);
       const blob = new ResumableBlob(this.#client, this.#retries, request, descriptor.size, call);
       await blob.open();
       return blob;
+    });
+  }
+
+  /**
+   * What refers to a manifest of the reference's repository: signatures and attestations, of one artifact type or all.
+   * Empty when there are none. Throws like `resolve`.
+   */
+  async referrers(
+    reference: Reference,
+    subject: Digest,
+    options: SourceOptions & { readonly artifactType?: string | undefined } = {},
+  ): Promise<readonly Descriptor[]> {
+    return await aboutReference(reference, async () => {
+      const { repository } = reference;
+      const wanted = {
+        endpoint: this.#endpoint(reference),
+        repository,
+        subject,
+        artifactType: options.artifactType,
+      };
+      return await this.#referrers.list(wanted, callFor(reference, options));
     });
   }
 
@@ -153,7 +177,6 @@ export class RegistrySource implements ImageSource {
       if (reference.digest !== undefined && digest !== reference.digest) {
         throw mismatch(answer, request.what, reference.digest, digest);
       }
-      if (digest === known?.digest) return { unchanged: true };
       this.#noteDigestHeader(answer, digest, request, call);
       const mediaType = contentType(answer.headers) ?? "application/octet-stream";
       const etag = header(answer.headers, "etag");
@@ -173,49 +196,6 @@ export class RegistrySource implements ImageSource {
 
 function callFor(reference: Reference, { signal, onEvent, onRequest }: SourceOptions): Call {
   return { reference: reference.toString(), signal, onEvent, onRequest };
-}
-
-function manifestRequest(endpoint: Endpoint, reference: Reference): RegistryRequest {
-  const { repository, digest, tag = "latest" } = reference;
-  return {
-    method: "GET",
-    endpoint,
-    repository,
-    path: `manifests/${digest ?? tag}`,
-    headers: { accept: acceptedManifests },
-    accepts: [200],
-    what: digest === undefined ? `image ${repository}:${tag}` : `image ${repository}@${digest}`,
-  };
-}
-
-function contentRequest(endpoint: Endpoint, reference: Reference, descriptor: Descriptor): RegistryRequest {
-  const { repository } = reference;
-  // Descriptors come from documents of strangers; a digest becomes part of a URL (CVE-2024-3727).
-  const digest = parseDigest(descriptor.digest);
-  const isManifest =
-    indexMediaTypes.has(descriptor.mediaType) || manifestMediaTypes.has(descriptor.mediaType);
-  return {
-    method: "GET",
-    endpoint,
-    repository,
-    path: isManifest ? `manifests/${digest}` : `blobs/${digest}`,
-    headers: { accept: isManifest ? acceptedManifests : "*/*" },
-    accepts: [200],
-    what: `${isManifest ? "manifest" : "blob"} ${digest} of ${repository}`,
-  };
-}
-
-/** A layer that lives elsewhere would have us ask a stranger's server on a stranger's word (CVE-2020-15157). */
-function refuseForeign({ mediaType, urls, digest }: Descriptor): void {
-  const isForeign = /nondistributable|\.foreign\./.test(mediaType);
-  if (!isForeign && (urls === undefined || urls.length === 0)) return;
-  throw new RegistryFailure(
-    "INVALID_IMAGE",
-    `${digest} is a foreign layer, kept outside the registry; those are not fetched`,
-    {
-      hint: "Push the image again with a tool that puts all of its layers into the registry.",
-    },
-  );
 }
 
 function manifestTooLong({ what, endpoint }: RegistryRequest, limit: number): RegistryFailure {

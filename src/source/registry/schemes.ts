@@ -1,6 +1,8 @@
 import type { Endpoint, Scheme } from "./endpoint.js";
-import { RegistryFailure } from "./failure.js";
+import { NetworkFailure } from "./network-failure.js";
 import type { Answer } from "./transport.js";
+
+type Outcome = Answer | NetworkFailure;
 
 /**
  * Finds out whether a loopback registry speaks http or https, with the first request itself, and remembers it. A TLS
@@ -14,30 +16,25 @@ export class Schemes {
     const [first, second] = endpoint.schemes;
     const settled = this.#settled.get(endpoint.networkHost);
     if (settled !== undefined || second === undefined) return await ask(originOf(endpoint, settled ?? first));
-    const plain = await answerOrFailure(() => ask(originOf(endpoint, first)));
-    const isAnswer = !(plain instanceof RegistryFailure);
-    if (isAnswer && plain.status !== 400) return this.#settle(endpoint, first, plain);
-    const secure = await answerOrFailure(() => ask(originOf(endpoint, second)));
-    if (!(secure instanceof RegistryFailure)) {
-      if (isAnswer) await plain.discard();
-      return this.#settle(endpoint, second, secure);
-    }
-    if (secure.code === "INTERRUPTED" || isCertificateFailure(secure)) {
-      if (isAnswer) await plain.discard();
-      throw secure;
-    }
-    if (isAnswer) return this.#settle(endpoint, first, plain);
-    throw plain;
-  }
-
-  #settle(endpoint: Endpoint, scheme: Scheme, answer: Answer): Answer {
-    this.#settled.set(endpoint.networkHost, scheme);
-    return answer;
+    const plain = await outcomeOf(ask(originOf(endpoint, first)));
+    if (!mayBeTls(plain)) return this.#settle(endpoint, first, plain);
+    const secure = await outcomeOf(ask(originOf(endpoint, second)));
+    const speaksTls = !(secure instanceof NetworkFailure) || secure.isAboutCertificate;
+    if (!speaksTls) return this.#settle(endpoint, first, plain);
+    if (!(plain instanceof NetworkFailure)) await plain.discard();
+    return this.#settle(endpoint, second, secure);
   }
 
   /** Where requests to the endpoint go as far as is known: what Authorization is tied to. */
   origin(endpoint: Endpoint): string {
     return originOf(endpoint, this.#settled.get(endpoint.networkHost) ?? endpoint.schemes[0]);
+  }
+
+  #settle(endpoint: Endpoint, scheme: Scheme, outcome: Outcome): Answer {
+    if (outcome instanceof NetworkFailure && !outcome.isAboutCertificate) throw outcome;
+    this.#settled.set(endpoint.networkHost, scheme);
+    if (outcome instanceof NetworkFailure) throw outcome;
+    return outcome;
   }
 }
 
@@ -45,21 +42,16 @@ function originOf({ networkHost }: Endpoint, scheme: Scheme): string {
   return new URL(`${scheme}//${networkHost}`).origin;
 }
 
-async function answerOrFailure(ask: () => Promise<Answer>): Promise<Answer | RegistryFailure> {
+/** Failures that are not the network's (aborted, refused by policy) say nothing about the scheme, and stand. */
+async function outcomeOf(asked: Promise<Answer>): Promise<Outcome> {
   try {
-    return await ask();
+    return await asked;
   } catch (error) {
-    // Aborted, refused by policy, or nobody there: another scheme would fare no better.
-    if (error instanceof RegistryFailure && error.code === "UNREACHABLE" && isHungUp(error)) return error;
+    if (error instanceof NetworkFailure) return error;
     throw error;
   }
 }
 
-function isHungUp({ cause }: RegistryFailure): boolean {
-  return !(cause instanceof Error && "code" in cause && cause.code === "ECONNREFUSED");
-}
-
-/** It does speak TLS, and that is what the user has to hear about. */
-function isCertificateFailure(failure: RegistryFailure): boolean {
-  return failure.message.includes("certificate");
+function mayBeTls(outcome: Outcome): boolean {
+  return outcome instanceof NetworkFailure ? outcome.systemCode !== "ECONNREFUSED" : outcome.status === 400;
 }

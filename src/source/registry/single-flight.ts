@@ -46,7 +46,8 @@ export class SingleFlight<T> {
   }
 }
 
-async function untilAborted<T>(result: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
+/** Waits for what goes on without us; throws INTERRUPTED when the signal comes first. */
+export async function untilAborted<T>(result: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return result;
   let stop: (() => void) | undefined;
   const aborted = new Promise<never>((_, reject) => {

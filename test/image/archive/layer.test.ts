@@ -5,7 +5,8 @@ import { pack } from "tar-stream";
 import { describe, expect, test } from "vitest";
 import { BpfcacheError } from "../../../src/core/errors.js";
 import { type Limits, withLimits } from "../../../src/core/limits.js";
-import { type KeepFile, type LayerContents, readLayer } from "../../../src/image/archive/layer.js";
+import type { KeepFile } from "../../../src/image/archive/file-collector.js";
+import { type LayerContents, readLayer } from "../../../src/image/archive/layer.js";
 import { endMarker, entry, gnuLongName, pax, tar, tarGz, withChecksum } from "./tar-builder.js";
 
 interface Options {
@@ -136,7 +137,8 @@ describe("what a layer holds", () => {
       tar(entry("big", big)),
     ]) {
       const { files } = await read(layer);
-      expect(files.find(({ path }) => path === "big")?.bytes).toEqual(new Uint8Array(big));
+      // Not toEqual: it takes seconds for three million elements.
+      expect(big.equals(files.find(({ path }) => path === "big")?.bytes ?? new Uint8Array())).toBe(true);
     }
   });
 
@@ -351,10 +353,10 @@ describe("limits", () => {
   });
 
   test("what is not kept is not held in memory", async () => {
-    const layer = tarGz(entry("big", Buffer.alloc(60 * 1024 * 1024, "abcdefg")));
+    const layer = tarGz(entry("big", Buffer.alloc(200 * 1024 * 1024, "abcdefg")));
     const before = process.memoryUsage.rss();
     await read(layer, { keep: () => false });
-    expect(process.memoryUsage.rss() - before).toBeLessThan(50 * 1024 * 1024);
+    expect(process.memoryUsage.rss() - before).toBeLessThan(100 * 1024 * 1024);
   });
 });
 

@@ -65,6 +65,15 @@ describe("a Bearer registry", () => {
     expect(registry.tokenLog).toHaveLength(1 + 1);
   });
 
+  it("costs one 401 for a whole batch pulled in parallel", async () => {
+    const registry = await startRegistry({ kind: "bearer" });
+    const images = Array.from({ length: 10 }, (_, n) => registry.addImage(`org/p${n}`));
+    const source = sourceFor();
+    await Promise.all(images.map((image) => pullImage(source, image)));
+    expect(registry.rejected).toBe(1);
+    expect(registry.server.seen).toHaveLength(1 + 10 * 4);
+  });
+
   it("gets the user's password at the token service only", async () => {
     const registry = await startRegistry({ kind: "bearer", user: "ann:secret" });
     await pullImage(sourceFor({ credentials: login("ann", "secret") }), registry.addImage());

@@ -1,3 +1,4 @@
+import { isIPv6, type LookupFunction } from "node:net";
 import { afterEach } from "vitest";
 import { BpfcacheError } from "../../../src/core/errors.js";
 import type { CacheEvent } from "../../../src/core/events.js";
@@ -121,4 +122,14 @@ export async function failureOf(work: Promise<unknown>): Promise<BpfcacheError> 
 export function recorder(): { events: CacheEvent[]; onEvent: (event: CacheEvent) => void } {
   const events: CacheEvent[] = [];
   return { events, onEvent: (event) => events.push(event) };
+}
+
+/** A resolver to which every name is one address, and some are others. */
+export function lookupAs(address: string, others: Readonly<Record<string, string>> = {}): LookupFunction {
+  return (name, options, done) => {
+    const found = others[name] ?? address;
+    const family = isIPv6(found) ? 6 : 4;
+    if (options.all === true) done(null, [{ address: found, family }]);
+    else done(null, found, family);
+  };
 }
