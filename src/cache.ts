@@ -73,6 +73,7 @@ export class BytecodeCache {
   readonly #options: CacheOptions;
   readonly #closing = new AbortController();
   readonly #underWay = new Set<Promise<unknown>>();
+  readonly #servers: RegistryServer[] = [];
   #registry: Promise<ImageSource> | undefined;
 
   /** @internal Use `openCache`. */
@@ -173,14 +174,17 @@ export class BytecodeCache {
   }
 
   /** Serves the cache as a read-only OCI registry, on 127.0.0.1 unless told otherwise. Throws USAGE. */
-  serve(options: ServeOptions = {}): Promise<RegistryServer> {
-    return RegistryServer.listen(this.#store, options);
+  async serve(options: ServeOptions = {}): Promise<RegistryServer> {
+    const server = await RegistryServer.listen(this.#store, options);
+    this.#servers.push(server);
+    return server;
   }
 
-  /** Ends what is under way (INTERRUPTED), closes connections and the database. */
+  /** Ends what is under way (INTERRUPTED), stops serving, closes connections and the database. */
   async close(): Promise<void> {
     this.#closing.abort();
     await Promise.allSettled(this.#underWay);
+    await Promise.all(this.#servers.map((server) => server.close()));
     if (this.#registry !== undefined) await (await this.#registry).close();
     this.#store.close();
   }
@@ -220,14 +224,10 @@ export class BytecodeCache {
 
   /** The registry client is loaded when it is first needed: reading and seeding need no network code. */
   #registrySource(): Promise<ImageSource> {
+    const { limits, plainHttp, authFile, caFile } = this.#options;
     this.#registry ??= import("./source/registry/registry-source.js").then(
       ({ RegistrySource }) =>
-        new RegistrySource({
-          ...(this.#options.limits && { limits: this.#options.limits }),
-          ...(this.#options.plainHttp && { plainHttp: this.#options.plainHttp }),
-          ...(this.#options.authFile && { authFile: this.#options.authFile }),
-          ...(this.#options.caFile && { caFile: this.#options.caFile }),
-        }),
+        new RegistrySource({ limits, plainHttp, authFile, caFile, challenges: this.#store.hosts }),
     );
     return this.#registry;
   }

@@ -200,6 +200,13 @@ describe("what is kept, and how often", () => {
     expect(rowsIn(cache.directory)).toEqual({});
   });
 
+  it("a cache whose last image was removed opens again", async () => {
+    const { cache, reference } = await pulled(first);
+    cache.remove(reference);
+    await cache.close();
+    expect((await openTestCache({ directory: cache.directory })).list()).toEqual([]);
+  });
+
   it("an image with fewer programs leaves nothing of the longer one before it", async () => {
     const [many, few] = [imageWith(14), imageWith(2)];
     const { registry, cache, reference } = await pulled(many);

@@ -44,8 +44,9 @@ export class RegistryServer {
     return `http://${this.address}`;
   }
 
-  /** Stops listening and ends every connection. */
+  /** Stops listening and ends every connection. Closing twice does nothing. */
   async close(): Promise<void> {
+    if (!this.#server.listening) return;
     const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()));
     this.#server.closeAllConnections();
     await closed;

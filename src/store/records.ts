@@ -66,6 +66,14 @@ export interface ImageRecord {
 /** What the ELF of an object says, kept with it. */
 export type ObjectRecord = BpfObject & { readonly size: number };
 
+/** How a registry wants to be authenticated to. Nothing in it is secret: no token, no credential. */
+export interface HostRecord {
+  readonly scheme: "basic" | "bearer";
+  readonly realm: string;
+  readonly service?: string | undefined;
+  readonly fixedScope?: string | undefined;
+}
+
 export interface PinRecord {
   readonly owner: string;
   readonly reason: string;

@@ -5,6 +5,7 @@ import { type Bytecode, BytecodeAccess, type BytecodeDescription, notCached } fr
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
 import { holdersOf, isHeld, manifestOfHolder, releaseReference } from "./holders.js";
+import { HostMemory } from "./hosts.js";
 import { digestKey, referenceKey, referencePrefix } from "./keys.js";
 import { find, findReference, type ObjectChoice } from "./lookup.js";
 import { type Publication, publish, putReference } from "./publish.js";
@@ -28,10 +29,13 @@ export type BlobKind = "config" | "layer";
 export class Store {
   readonly #environment: Environment;
   readonly #bytecode: BytecodeAccess;
+  /** How registries want to be authenticated to. */
+  readonly hosts: HostMemory;
 
   private constructor(environment: Environment) {
     this.#environment = environment;
     this.#bytecode = new BytecodeAccess(environment);
+    this.hosts = new HostMemory(environment);
   }
 
   /** See `Environment.open`. */

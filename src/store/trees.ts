@@ -16,6 +16,7 @@ export const treeNames = [
   "heldBy",
   "referrers",
   "usage",
+  "hosts",
   "leases",
   "pending",
   "programs",

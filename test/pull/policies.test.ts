@@ -1,4 +1,5 @@
 import { afterEach, describe, expect, it, vi } from "vitest";
+import { digestOf } from "../../src/core/digest.js";
 import type { CacheEvent } from "../../src/core/events.js";
 import { parsePullPolicy } from "../../src/pull/policy.js";
 import {
@@ -227,6 +228,16 @@ describe("a digest beside a tag", () => {
     expect((await cache.pull(pinned)).rootDigest).toBe(first.root.digest);
   });
 
+  it("may be a sha512", async () => {
+    const digest = digestOf(first.manifest.bytes, "sha512");
+    const { registry, cache } = await withTag({
+      ...first,
+      manifests: new Map([[digest, { ...first.manifest, digest }]]),
+    });
+    const image = await cache.pull(registry.reference(`org/prog:v1@${digest}`));
+    expect([image.rootDigest, timesAsked(registry, "/v1")]).toEqual([digest, 0]);
+  });
+
   it("leaves the tag alone as it was", async () => {
     const { registry, cache, reference } = await withTag(second);
     await cache.pull(reference);
@@ -269,6 +280,20 @@ describe("platforms", () => {
   it("give a big-endian image without an index to a big-endian host", async () => {
     const { cache, reference } = await withTag(bigEndian);
     expect((await cache.pull(reference, { platform: "linux/s390x" })).platform).toBe("linux/s390x");
+  });
+
+  it("of both byte orders read their own object of one image", async () => {
+    const objects = (["little", "big"] as const).map((order) => ({
+      path: `${order}.o`,
+      bytes: minimalBpfElf({ order, programs: [{ name: order }] }),
+    }));
+    const { cache, reference } = await withTag(bytecodeImage({ objects }));
+    await cache.pull(reference);
+    await cache.pull(reference, { platform: "linux/s390x" });
+    const names = ["linux/amd64", "linux/s390x"].map(
+      (platform) => cache.bytecode(reference, { platform }).programs[0]?.name,
+    );
+    expect(names).toEqual(["little", "big"]);
   });
 
   it("that an index does not have are a PLATFORM_MISMATCH that names those it has", async () => {

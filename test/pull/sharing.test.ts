@@ -1,3 +1,5 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { bytecodeImage, type TestImage, writeLayout } from "../support/image-builder.js";
 import { HoldingProxy } from "./holding-proxy.js";
@@ -314,6 +316,11 @@ describe("prefetch", () => {
     expect([images.length, asked(registry).length]).toEqual([3, 9]);
   });
 
+  it.each([0, -1, 1.5])("refuses %d jobs as USAGE", async (jobs) => {
+    const { cache, references } = await mixed();
+    expect((await failureOf(cache.prefetch(references, { jobs }))).code).toBe("USAGE");
+  });
+
   it("goes on when the failing image shares its layer with a good one", async () => {
     const { registry, cache, one, two } = await withSharedLayer();
     registry.remove(`org/one@${layer}`);
@@ -356,15 +363,41 @@ describe("many at once", () => {
 });
 
 describe("two layouts that give one name to different images", () => {
-  it("are two seeds, also at the same moment", async () => {
+  const second = imageNamed("second");
+
+  /** Seeds both at the same moment; the root digest each reports, or why it failed. */
+  async function seedBoth(overwrite: boolean): Promise<string[]> {
     const cache = await openTestCache();
-    const seed = (image: TestImage) => {
+    const seed = async (image: TestImage) => {
       const directory = temporaryDirectory();
       writeLayout(directory, [{ name: "example.com/org/prog:v1", root: image }]);
-      return cache.seed([directory], { overwrite: true });
+      const { images, failed } = await cache.seed([directory], { overwrite });
+      return images[0]?.rootDigest ?? failed[0]?.code ?? "nothing";
     };
-    const results = await Promise.all([seed(first), seed(imageNamed("second"))]);
-    const digests = results.map(({ images }) => images[0]?.rootDigest);
-    expect(digests).toEqual([first.root.digest, imageNamed("second").root.digest]);
+    return Promise.all([seed(first), seed(second)]);
+  }
+
+  it("are two seeds, also at the same moment", async () => {
+    expect(await seedBoth(true)).toEqual([first.root.digest, second.root.digest]);
+  });
+
+  it("at the same moment do not move the name under each other's feet without overwrite", async () => {
+    expect(await seedBoth(false)).toContain("USAGE");
+  });
+});
+
+describe("a download under way", () => {
+  it("keeps no other process from writing", async () => {
+    const { registry, proxy, cache, one } = await withSharedLayer();
+    registry.add("org/other:v1", imageNamed("other"));
+    const hold = proxy.hold(layer);
+    const pull = cache.pull(one);
+    await hold.arrived;
+    const reference = registry.reference("org/other:v1");
+    const options = ["--cache-dir", cache.directory, "--platform", "linux/amd64"];
+    await promisify(execFile)(process.execPath, ["dist/cli/main.js", "pull", reference, ...options]);
+    expect(cache.list().map((image) => image.reference)).toEqual([reference]);
+    hold.release();
+    await pull;
   });
 });

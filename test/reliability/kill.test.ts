@@ -218,7 +218,8 @@ function startPrefetch(
     stdio: ["ignore", "ignore", "pipe"],
   });
   createInterface({ input: child.stderr }).on("line", (line) => {
-    if (!line.endsWith("}")) return; // Cut short by the kill: then it was never said.
+    // What the kill cut short was never said; what is no event is a complaint, and shows in how the process ends.
+    if (!/^\{"v":1,.*\}$/.test(line)) return;
     const { event, reference, digest } = JSON.parse(line);
     if (event === "published") onPublished(reference, digest);
   });

@@ -11,6 +11,7 @@ const maxTypes = 0xfffff;
 export const maxTypeDepth = 32;
 
 const pointerBytes = 8;
+const sized = new Set<number>([kind.int, kind.struct, kind.union, kind.enum, kind.enum64, kind.float]);
 const modifiers = new Set<number>([kind.typedef, kind.volatile, kind.const, kind.restrict, kind.typeTag]);
 
 /** Variables in all data sections together. The largest objects in the field have a few hundred. */
@@ -42,6 +43,7 @@ export class Btf {
   readonly #types: ByteReader;
   readonly #strings: ByteReader;
   readonly #offsets: Uint32Array;
+  readonly #sizes = new Map<number, number | undefined>();
   readonly #dataSections = new Map<string, BtfType>();
   /** The first kind that is newer than this reader. The types from there on cannot be found. */
   readonly unknownKind: number | undefined;
@@ -108,25 +110,20 @@ export class Btf {
   /** Undefined for what has no size: void, functions, types only declared. */
   sizeOf(id: number, depth = 0): number | undefined {
     if (depth > maxTypeDepth) throw malformedObject(".BTF has arrays nested too deep");
-    const type = this.resolve(id);
-    switch (type.kind) {
-      case kind.int:
-      case kind.struct:
-      case kind.union:
-      case kind.enum:
-      case kind.enum64:
-      case kind.float:
-        return type.sizeOrType;
-      case kind.pointer:
-        return pointerBytes;
-      case kind.array: {
-        const { typeId, count } = this.elementOf(type);
-        const element = this.sizeOf(typeId, depth + 1);
-        return element === undefined ? undefined : element * count;
-      }
-      default:
-        return undefined;
-    }
+    // Thousands of maps may share one key of deeply nested arrays: it is measured once.
+    if (this.#sizes.has(id)) return this.#sizes.get(id);
+    const size = this.#measure(this.resolve(id), depth);
+    this.#sizes.set(id, size);
+    return size;
+  }
+
+  #measure(type: BtfType, depth: number): number | undefined {
+    if (sized.has(type.kind)) return type.sizeOrType;
+    if (type.kind === kind.pointer) return pointerBytes;
+    if (type.kind !== kind.array) return undefined;
+    const { typeId, count } = this.elementOf(type);
+    const element = this.sizeOf(typeId, depth + 1);
+    return element === undefined ? undefined : element * count;
   }
 
   /** The variables of the data section `name` (`.maps`, `.rodata`, …), or undefined when there is none of that name. */

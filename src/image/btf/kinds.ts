@@ -22,31 +22,16 @@ export const kind = {
   enum64: 19,
 } as const;
 
-/** Bytes behind the common 12 of each kind: a fixed number, and as many for each of its `vlen` members. */
-const trailing = new Map<number, { readonly fixed: number; readonly perMember: number }>([
-  [kind.int, { fixed: 4, perMember: 0 }],
-  [kind.pointer, { fixed: 0, perMember: 0 }],
-  [kind.array, { fixed: 12, perMember: 0 }],
-  [kind.struct, { fixed: 0, perMember: 12 }],
-  [kind.union, { fixed: 0, perMember: 12 }],
-  [kind.enum, { fixed: 0, perMember: 8 }],
-  [kind.forward, { fixed: 0, perMember: 0 }],
-  [kind.typedef, { fixed: 0, perMember: 0 }],
-  [kind.volatile, { fixed: 0, perMember: 0 }],
-  [kind.const, { fixed: 0, perMember: 0 }],
-  [kind.restrict, { fixed: 0, perMember: 0 }],
-  [kind.function, { fixed: 0, perMember: 0 }],
-  [kind.functionPrototype, { fixed: 0, perMember: 8 }],
-  [kind.variable, { fixed: 4, perMember: 0 }],
-  [kind.dataSection, { fixed: 0, perMember: 12 }],
-  [kind.float, { fixed: 0, perMember: 0 }],
-  [kind.declarationTag, { fixed: 4, perMember: 0 }],
-  [kind.typeTag, { fixed: 0, perMember: 0 }],
-  [kind.enum64, { fixed: 0, perMember: 12 }],
-]);
+/** Bytes behind the common 12 of each kind, in the order of their numbers: a fixed number of them … */
+const fixedBytes: readonly number[] = [0, 4, 0, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 0, 4, 0, 0];
 
-/** Undefined for a kind newer than this table, whose length nobody can know. */
+/** … and as many for each of its `vlen` members. */
+const bytesPerMember: readonly number[] = [0, 0, 0, 0, 12, 12, 8, 0, 0, 0, 0, 0, 0, 8, 0, 12, 0, 0, 0, 12];
+
+/** Undefined for a kind newer than these tables, whose length nobody can know. */
 export function typeBytes(typeKind: number, memberCount: number): number | undefined {
-  const shape = trailing.get(typeKind);
-  return shape === undefined ? undefined : 12 + shape.fixed + shape.perMember * memberCount;
+  const fixed = fixedBytes[typeKind];
+  const perMember = bytesPerMember[typeKind];
+  if (typeKind === kind.void || fixed === undefined || perMember === undefined) return undefined;
+  return 12 + fixed + perMember * memberCount;
 }

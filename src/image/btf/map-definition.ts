@@ -31,8 +31,8 @@ const fields = new Map<string, readonly [property: Property, read: ReadField]>([
 
 const otherFields = new Set(["numa_node", "pinning", "map_extra"]);
 
-/** libbpf knows a dozen fields; a struct with this many is hostile, and could be named by thousands of maps. */
-const maxFields = 64;
+/** libbpf knows eleven; a struct with more than this is hostile, and could be named by thousands of maps. */
+const maxFields = 16;
 
 /**
  * Reads `struct { __uint(type, …); __type(key, …); … } name SEC(".maps")`. As in libbpf the first thing wrong ends the

@@ -48,7 +48,9 @@ export class ByteReader {
   /** A 64-bit size or offset. No file is 2^53 bytes long, so a larger one is refused rather than rounded. */
   u64(offset: number): number {
     this.#check(offset, 8);
-    const value = Number(this.#view.getBigUint64(offset, this.#littleEndian));
+    const first = this.#view.getUint32(offset, this.#littleEndian);
+    const second = this.#view.getUint32(offset + 4, this.#littleEndian);
+    const value = this.#littleEndian ? second * 2 ** 32 + first : first * 2 ** 32 + second;
     if (!Number.isSafeInteger(value)) throw malformedObject(`an absurd number in ${this.subject}`);
     return value;
   }
@@ -75,8 +77,8 @@ export class ByteReader {
   }
 
   #check(offset: number, length: number): void {
-    if (offset < 0 || length < 0 || offset + length > this.#bytes.byteLength) {
-      throw malformedObject(`${this.subject} is cut short or points outside itself`);
-    }
+    // Asked this way round, NaN is out of range too.
+    const inRange = offset >= 0 && length >= 0 && offset + length <= this.#bytes.byteLength;
+    if (!inRange) throw malformedObject(`${this.subject} is cut short or points outside itself`);
   }
 }

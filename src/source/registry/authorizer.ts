@@ -38,7 +38,7 @@ export class Authorizer {
   /** The scope a repository's challenge asked for, where it differs from the usual one. */
   readonly #scopes = new Map<string, string>();
   /** Looked up once a repository, because a helper program may be behind it. */
-  readonly #found = new Map<string, Credential | undefined>();
+  readonly #found = new Map<string, Credential>();
   readonly #lookups = new SingleFlight<Credential | undefined>();
 
   constructor(tokens: TokenService, credentials: CredentialProvider, memory: ChallengeMemory) {
@@ -62,6 +62,7 @@ export class Authorizer {
     } catch (error) {
       throwIfAborted(call.signal);
       // What was remembered may be out of date; the next request shall ask the registry again.
+      this.#found.delete(nameOf(wanted));
       this.#memory.set(wanted.host, undefined);
       throw error;
     }
@@ -86,11 +87,10 @@ export class Authorizer {
     const known = knownChallenge(challenge, scope);
     this.#memory.set(wanted.host, known);
     if (scope !== usualScope(wanted)) this.#scopes.set(nameOf(wanted), scope);
+    // A refused password is looked up again next time: it may have been changed where it is kept.
+    if (refused !== undefined && !lacksScope) this.#found.delete(nameOf(wanted));
     const next = await this.#authorization(known, scope, wanted, call);
-    if (next?.header !== refused?.header) return next;
-    // The same password again is no answer; it may have been changed where it is kept.
-    this.#found.delete(nameOf(wanted));
-    return undefined;
+    return next?.header === refused?.header ? undefined : next;
   }
 
   async #authorization(
@@ -127,10 +127,11 @@ export class Authorizer {
 
   async #credential(wanted: Protected, signal: AbortSignal | undefined): Promise<Credential | undefined> {
     const name = nameOf(wanted);
-    if (this.#found.has(name)) return this.#found.get(name);
+    const kept = this.#found.get(name);
+    if (kept !== undefined) return kept;
     return await this.#lookups.run(name, signal, async (shared) => {
       const found = await this.#credentials.credentialFor(wanted.host, wanted.repository, shared);
-      this.#found.set(name, found);
+      if (found !== undefined) this.#found.set(name, found);
       return found;
     });
   }

@@ -1,12 +1,11 @@
 import { lookup as systemLookup } from "node:dns";
-import { readFileSync } from "node:fs";
 import type { LookupFunction } from "node:net";
 import { rootCertificates } from "node:tls";
 import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
-import { BpfcacheError } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
 import { isLoopbackHost, isReservedAddress } from "./addresses.js";
 import { RegistryFailure } from "./failure.js";
+import { type HostCertificates, readCertificate, readHostCertificates } from "./host-certificates.js";
 
 /** undici's default of 4 s costs a TLS handshake between the steps of one pull. */
 const keepAliveMs = 60_000;
@@ -19,6 +18,8 @@ export interface DispatcherOptions {
   /** How names become addresses; the system's resolver unless a test says otherwise. */
   readonly lookup?: LookupFunction | undefined;
   readonly environment: NodeJS.ProcessEnv;
+  /** Directories with a directory of certificates per host. */
+  readonly certificateDirectories: readonly string[];
 }
 
 /**
@@ -28,16 +29,20 @@ export interface DispatcherOptions {
 export class Dispatchers {
   readonly #options: DispatcherOptions;
   readonly #made = new Map<string, Dispatcher>();
-  #authorities: string[] | undefined;
+  readonly #certificates = new Map<string, HostCertificates | undefined>();
+  #ownAuthorities: string[] | undefined;
 
   constructor(options: DispatcherOptions) {
     this.#options = options;
   }
 
+  /** Throws USAGE when the certificates for a host cannot be read. */
   for(url: URL, isGuarded: boolean): Dispatcher {
     const isProxied = hasProxy(this.#options.environment) && !isLoopbackHost(url.hostname);
-    const key = `${isGuarded ? "guarded" : "open"} ${isProxied ? "proxied" : "direct"}`;
-    const made = this.#made.get(key) ?? this.#make(isGuarded, isProxied);
+    const certificates = url.protocol === "https:" ? this.#certificatesOf(url.host) : undefined;
+    const whose = certificates === undefined ? "anybody" : url.host;
+    const key = `${isGuarded ? "guarded" : "open"} ${isProxied ? "proxied" : "direct"} ${whose}`;
+    const made = this.#made.get(key) ?? this.#make(isGuarded, isProxied, certificates);
     this.#made.set(key, made);
     return made;
   }
@@ -49,10 +54,9 @@ export class Dispatchers {
     await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
   }
 
-  #make(isGuarded: boolean, isProxied: boolean): Dispatcher {
+  #make(isGuarded: boolean, isProxied: boolean, certificates: HostCertificates | undefined): Dispatcher {
     const { limits, lookup = systemLookup } = this.#options;
-    const ca = this.#trusted();
-    const tls = ca === undefined ? {} : { ca };
+    const tls = this.#tls(certificates);
     const pool = {
       connections: connectionsPerOrigin,
       keepAliveTimeout: keepAliveMs,
@@ -78,31 +82,27 @@ export class Dispatchers {
     });
   }
 
-  /** The system's authorities and the user's own: a private CA is added to the public ones, it does not replace them. */
-  #trusted(): string[] | undefined {
+  /** A private CA is added to the public ones, it does not replace them. */
+  #tls(certificates: HostCertificates | undefined): { ca?: string[]; cert?: string[]; key?: string[] } {
     const { caFile, environment } = this.#options;
-    if (caFile === undefined) return undefined;
-    const extra = environment["NODE_EXTRA_CA_CERTS"];
-    this.#authorities ??= [
-      ...rootCertificates,
-      readCertificates(caFile),
-      ...(extra === undefined || extra === "" ? [] : [readCertificates(extra)]),
-    ];
-    return this.#authorities;
+    this.#ownAuthorities ??= caFile === undefined ? [] : [readCertificate(caFile)];
+    const own = [...this.#ownAuthorities, ...(certificates?.ca ?? [])];
+    const extra = environment["NODE_EXTRA_CA_CERTS"] || undefined;
+    // Node forgets its extra authorities as soon as it is given any.
+    const all = [...rootCertificates, ...own, ...(extra === undefined ? [] : [readCertificate(extra)])];
+    const client =
+      certificates === undefined || certificates.cert.length === 0
+        ? {}
+        : { cert: [...certificates.cert], key: [...certificates.key] };
+    return own.length === 0 ? client : { ca: all, ...client };
   }
-}
 
-function readCertificates(path: string): string {
-  let text: string;
-  try {
-    text = readFileSync(path, "utf8");
-  } catch (cause) {
-    throw new BpfcacheError("USAGE", `the CA file ${path} cannot be read`, { cause });
+  #certificatesOf(host: string): HostCertificates | undefined {
+    if (!this.#certificates.has(host)) {
+      this.#certificates.set(host, readHostCertificates(host, this.#options.certificateDirectories));
+    }
+    return this.#certificates.get(host);
   }
-  if (!text.includes("-----BEGIN CERTIFICATE-----")) {
-    throw new BpfcacheError("USAGE", `the CA file ${path} holds no certificate in PEM form`);
-  }
-  return text;
 }
 
 interface Proxies {

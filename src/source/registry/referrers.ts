@@ -35,11 +35,11 @@ export class Referrers {
     private readonly limits: Limits,
   ) {}
 
-  async list(wanted: ReferrersWanted, call: Call): Promise<Descriptor[]> {
+  async list(wanted: ReferrersWanted, call: Call): Promise<readonly Descriptor[]> {
     const { host } = wanted.endpoint;
     const listed = this.#withoutApi.has(host) ? undefined : await this.#fromApi(wanted, call);
     if (listed === undefined) this.#withoutApi.add(host);
-    const found = listed ?? (await this.#fromTag(wanted, call));
+    const found: readonly Descriptor[] = listed ?? (await this.#fromTag(wanted, call));
     // A registry may ignore the filter, and the tag has none.
     const { artifactType } = wanted;
     return artifactType === undefined ? found : found.filter((entry) => entry.artifactType === artifactType);

@@ -1,10 +1,9 @@
 import type { LookupFunction } from "node:net";
-import { type Digest, digestAlgorithm, digestOf, parseDigest } from "../../core/digest.js";
+import { type Digest, digestAlgorithm, digestOf } from "../../core/digest.js";
 import { type BpfcacheError, throwIfAborted, toBpfcacheError } from "../../core/errors.js";
 import { type Limits, withLimits } from "../../core/limits.js";
 import type { Reference } from "../../core/reference.js";
 import type { Descriptor } from "../../image/descriptor.js";
-import { acceptedManifests, indexMediaTypes, manifestMediaTypes } from "../../image/media-types.js";
 import type { CredentialProvider } from "../credentials/credential.js";
 import { FileCredentials } from "../credentials/file-credentials.js";
 import type { ImageSource, Resolution, ResolveOptions, SourceOptions } from "../image-source.js";
@@ -16,6 +15,7 @@ import { Dispatchers } from "./dispatchers.js";
 import { type Endpoint, endpointOf } from "./endpoint.js";
 import { RegistryFailure } from "./failure.js";
 import { contentType, header } from "./headers.js";
+import { certificateDirectories } from "./host-certificates.js";
 import { Referrers } from "./referrers.js";
 import { RegistryClient, type RegistryRequest } from "./registry-client.js";
 import { ResumableBlob } from "./resumable-blob.js";
@@ -33,6 +33,8 @@ export interface RegistryOptions {
   readonly authFile?: string | undefined;
   /** PEM certificates of authorities to trust beside the public ones. */
   readonly caFile?: string | undefined;
+  /** Directories with a directory of certificates per host; Podman's and Docker's certs.d unless given. */
+  readonly certificateDirectories?: readonly string[] | undefined;
   /** Replaces the credential files altogether. */
   readonly credentials?: CredentialProvider | undefined;
   /** Where challenges of registries are remembered; in memory unless given. */
@@ -61,7 +63,13 @@ export class RegistrySource implements ImageSource {
     this.#limits = withLimits(options.limits);
     this.#plainHttp = options.plainHttp ?? [];
     this.#transport = new Transport(
-      new Dispatchers({ limits: this.#limits, caFile, lookup, environment }),
+      new Dispatchers({
+        limits: this.#limits,
+        caFile,
+        lookup,
+        environment,
+        certificateDirectories: options.certificateDirectories ?? certificateDirectories(environment),
+      }),
       this.#limits,
     );
     this.#retries = new Retries(this.#limits.retries, clock);
@@ -177,6 +185,7 @@ export class RegistrySource implements ImageSource {
       if (reference.digest !== undefined && digest !== reference.digest) {
         throw mismatch(answer, request.what, reference.digest, digest);
       }
+      if (digest === known?.digest) return { unchanged: true };
       this.#noteDigestHeader(answer, digest, request, call);
       const mediaType = contentType(answer.headers) ?? "application/octet-stream";
       const etag = header(answer.headers, "etag");

@@ -7,7 +7,7 @@ type Outcome = Answer | NetworkFailure;
 /**
  * Finds out whether a loopback registry speaks http or https, with the first request itself, and remembers it. A TLS
  * server answers plain http by hanging up (Node, OpenSSL) or with 400 (Go, nginx); only then is https tried, and it
- * counts only if it answers. Credentials come later, so none can have gone over the wrong scheme.
+ * counts only if it answers. Nothing of this leaves the machine, and it only ever goes up to https.
  */
 export class Schemes {
   readonly #settled = new Map<string, Scheme>();

@@ -259,6 +259,22 @@ describe("a Basic registry", () => {
     await source.resolve(reference);
   });
 
+  it("finds a login that was made after the first refusal", async () => {
+    for (const kind of ["basic", "bearer"] as const) {
+      const registry = await startRegistry({ kind, user: "ann:secret" });
+      const { reference } = registry.addImage();
+      let provider = noCredentials;
+      const source = sourceFor({
+        credentials: { credentialFor: (host, repository) => provider.credentialFor(host, repository) },
+      });
+      expect((await failureOf(source.resolve(reference))).code).toBe("UNAUTHORIZED");
+      provider = login("ann", "wrong");
+      expect((await failureOf(source.resolve(reference))).code).toBe("UNAUTHORIZED");
+      provider = login("ann", "secret");
+      await source.resolve(reference);
+    }
+  });
+
   it("is preferred less than Bearer when both are offered, in one header or two", async () => {
     for (const join of [false, true]) {
       const registry = await startRegistry({ kind: "bearer" });

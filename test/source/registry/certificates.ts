@@ -8,6 +8,8 @@ export interface TestCertificates {
   readonly ca: string;
   readonly key: string;
   readonly cert: string;
+  /** A client's pair, by the same authority. */
+  readonly client: { readonly key: string; readonly cert: string };
   remove(): void;
 }
 
@@ -37,11 +39,15 @@ export function makeCertificates(): TestCertificates {
   );
   const signing = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names"];
   openssl("x509", "-req", "-in", "server.csr", ...signing, "-out", "server.pem");
+  openssl("req", ...curve, "-keyout", "client.key", "-out", "client.csr", "-subj", "/CN=ann");
+  const byAuthority = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2"];
+  openssl("x509", "-req", "-in", "client.csr", ...byAuthority, "-out", "client.pem");
   return {
     caFile: path("ca.pem"),
     ca: readFileSync(path("ca.pem"), "utf8"),
     key: readFileSync(path("server.key"), "utf8"),
     cert: readFileSync(path("server.pem"), "utf8"),
+    client: { key: readFileSync(path("client.key"), "utf8"), cert: readFileSync(path("client.pem"), "utf8") },
     remove: () => rmSync(directory, { recursive: true, force: true }),
   };
 }

@@ -62,6 +62,7 @@ export function sourceFor(options: RegistryOptions = {}): RegistrySource {
   const source = new RegistrySource({
     credentials: noCredentials,
     environment: {},
+    certificateDirectories: [],
     clock: new TestClock(),
     ...options,
   });

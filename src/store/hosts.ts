@@ -1,0 +1,31 @@
+import type { Environment } from "./environment.js";
+import type { HostRecord } from "./records.js";
+import { decodeRecord, encodeRecord } from "./values.js";
+
+/**
+ * What is known of registries, kept across processes so that a known one costs no refused request: the tree hosts,
+ * by `host[:port]`.
+ */
+export class HostMemory {
+  readonly #environment: Environment;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  get(host: string): HostRecord | undefined {
+    const row = this.#environment.snapshot(() => this.#environment.tree("hosts").get(Buffer.from(host)));
+    return row === undefined ? undefined : decodeRecord<HostRecord>(row);
+  }
+
+  /** Undefined forgets the host. What is known already is not written again. */
+  set(host: string, record: HostRecord | undefined): void {
+    if (JSON.stringify(this.get(host)) === JSON.stringify(record)) return;
+    const key = Buffer.from(host);
+    this.#environment.commit(() => {
+      const hosts = this.#environment.tree("hosts");
+      if (record === undefined) hosts.remove(key);
+      else hosts.put(key, encodeRecord(record));
+    });
+  }
+}

@@ -1,0 +1,138 @@
+import { describe, expect, it } from "vitest";
+import { type Digest, digestOf } from "../../src/core/digest.js";
+import { parseReference, type Reference } from "../../src/core/reference.js";
+import type { Descriptor } from "../../src/image/descriptor.js";
+import type { ImageSource } from "../../src/source/image-source.js";
+import { bytecodeImage, type Content, imageIndex, type TestRoot } from "../support/image-builder.js";
+
+/** A source that holds one image, and what tests need to know of it. */
+export interface SourceUnderTest extends AsyncDisposable {
+  readonly source: ImageSource;
+  /** The reference that names the image, with a tag. */
+  readonly reference: Reference;
+  /** Replaces a blob or document that the source holds. */
+  replace(digest: Digest, bytes: Uint8Array): void;
+}
+
+export const heldImage = bytecodeImage();
+export const heldIndex = imageIndex([{ image: heldImage }]);
+
+/** What every source promises the puller: see `ImageSource`. */
+export function describeImageSource(name: string, open: (root: TestRoot) => Promise<SourceUnderTest>): void {
+  const unknown = digestOf(Buffer.from("nothing has this digest"));
+
+  describe(`${name} as an image source`, () => {
+    it("resolves a tag to the root document's bytes", async () => {
+      await using held = await open(heldIndex);
+      const { digest, mediaType, size } = heldIndex.root;
+      expect(await held.source.resolve(held.reference)).toMatchObject({
+        unchanged: false,
+        descriptor: { digest, mediaType, size },
+        bytes: heldIndex.root.bytes,
+      });
+    });
+
+    it("resolves a digest, whatever the tag beside it", async () => {
+      await using held = await open(heldIndex);
+      const { digest } = heldIndex.root;
+      const pinned = parseReference(`${held.reference.name}:no-such-tag@${digest}`);
+      expect(await held.source.resolve(pinned)).toMatchObject({ descriptor: { digest } });
+    });
+
+    it("resolves the digest of an index's child", async () => {
+      await using held = await open(heldIndex);
+      const { digest, mediaType } = heldImage.root;
+      const child = parseReference(`${held.reference.name}@${digest}`);
+      expect(await held.source.resolve(child)).toMatchObject({ descriptor: { digest, mediaType } });
+    });
+
+    it("answers unchanged, or the same bytes again, to who knows them", async () => {
+      await using held = await open(heldImage);
+      const known = { digest: heldImage.root.digest };
+      const resolution = await held.source.resolve(held.reference, { known });
+      if (!resolution.unchanged) expect(resolution.descriptor.digest).toBe(known.digest);
+    });
+
+    it("answers in full to who knows something else", async () => {
+      await using held = await open(heldImage);
+      const resolution = await held.source.resolve(held.reference, { known: { digest: unknown } });
+      expect(resolution).toMatchObject({ unchanged: false, bytes: heldImage.root.bytes });
+    });
+
+    it.each(["no-such-tag", `@${unknown}`])("does not find %s", async (end) => {
+      await using held = await open(heldImage);
+      const absent = parseReference(`${held.reference.name}${end.startsWith("@") ? "" : ":"}${end}`);
+      await expect(held.source.resolve(absent)).rejects.toMatchObject({ code: "NOT_FOUND" });
+    });
+
+    it("refuses a document that is not what its digest says", async () => {
+      await using held = await open(heldImage);
+      const { digest, bytes } = heldImage.root;
+      held.replace(digest, Buffer.concat([bytes, Buffer.from(" ")]));
+      const pinned = parseReference(`${held.reference.name}@${digest}`);
+      await expect(held.source.resolve(pinned)).rejects.toMatchObject({ code: "DIGEST_MISMATCH" });
+    });
+
+    it("refuses a document over 4 MiB", async () => {
+      await using held = await open(heldImage);
+      const { digest, bytes } = heldImage.root;
+      held.replace(digest, Buffer.concat([bytes, Buffer.alloc(4 * 1024 * 1024, " ")]));
+      const pinned = parseReference(`${held.reference.name}@${digest}`);
+      await expect(held.source.resolve(pinned)).rejects.toMatchObject({ code: "INVALID_IMAGE" });
+    });
+
+    it.each([
+      ["a config", heldImage.config],
+      ["a layer", heldImage.layers[0] ?? heldImage.config],
+      ["a manifest", heldImage.manifest],
+    ])("fetches %s", async (_, content) => {
+      await using held = await open(heldIndex);
+      expect(await read(held, content)).toEqual(content.bytes);
+    });
+
+    it("gives at most a byte more than the descriptor says", async () => {
+      await using held = await open(heldImage);
+      const { config } = heldImage;
+      held.replace(config.digest, Buffer.concat([config.bytes, Buffer.alloc(1_000_000)]));
+      // Failing with the right code is as good; handing out the rest is not.
+      const bytes = await read(held, config).catch((error) => {
+        expect(error).toMatchObject({ code: "DIGEST_MISMATCH" });
+        return Buffer.alloc(0);
+      });
+      expect(bytes.length).toBeLessThanOrEqual(config.size + 1);
+    });
+
+    it("does not find a blob that is not there", async () => {
+      await using held = await open(heldImage);
+      await expect(read(held, { ...heldImage.config, digest: unknown })).rejects.toMatchObject({
+        code: "NOT_FOUND",
+      });
+    });
+
+    it("may be left in the middle of a body", async () => {
+      await using held = await open(heldImage);
+      for await (const _ of await held.source.fetch(held.reference, toDescriptor(heldImage.config))) break;
+      expect(await read(held, heldImage.config)).toEqual(heldImage.config.bytes);
+    });
+
+    it("stops with INTERRUPTED when the signal is aborted", async () => {
+      await using held = await open(heldImage);
+      const signal = AbortSignal.abort();
+      await expect(held.source.resolve(held.reference, { signal })).rejects.toMatchObject({
+        code: "INTERRUPTED",
+      });
+      const fetching = held.source.fetch(held.reference, toDescriptor(heldImage.config), { signal });
+      await expect(fetching).rejects.toMatchObject({ code: "INTERRUPTED" });
+    });
+  });
+}
+
+function toDescriptor({ mediaType, digest, size }: Content): Descriptor {
+  return { mediaType, digest, size };
+}
+
+async function read({ source, reference }: SourceUnderTest, content: Content): Promise<Buffer> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of await source.fetch(reference, toDescriptor(content))) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
