@@ -138,8 +138,7 @@ class Pull {
     try {
       const known = this.#store.findReference(this.#request.reference, this.#request.platform);
       const root = await this.#resolve(known);
-      const isUnchanged = root === undefined || root.digest === (known && rootDigestOf(known));
-      if (isUnchanged && known !== undefined) return this.#confirm(known);
+      if (root === undefined && known !== undefined) return this.#confirm(known);
       if (root === undefined)
         throw new BpfcacheError("INTERNAL", "the source said unchanged of what it was not told");
       if (known !== undefined) this.#requireMayMove(known, root);
@@ -162,7 +161,10 @@ class Pull {
     });
     const digest = resolution.unchanged ? known && rootDigestOf(known) : resolution.descriptor.digest;
     this.#emitResolved(digest, digest === (known && rootDigestOf(known)));
-    if (resolution.unchanged) return undefined;
+    if (resolution.unchanged) {
+      this.#bytesFetched += resolution.bytesFetched;
+      return undefined;
+    }
     const { descriptor, bytes, etag } = resolution;
     this.#bytesFetched += bytes.byteLength;
     return { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes, etag };

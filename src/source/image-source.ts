@@ -27,7 +27,11 @@ export type Resolution =
       readonly bytes: Uint8Array;
       readonly etag?: string | undefined;
     }
-  | { readonly unchanged: true };
+  | {
+      readonly unchanged: true;
+      /** What it took to find out: not every registry can tell without sending the document again. */
+      readonly bytesFetched: number;
+    };
 
 /**
  * Somewhere images come from. The puller knows nothing else of it, so a new source costs one file.

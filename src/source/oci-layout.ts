@@ -65,7 +65,7 @@ export class OciLayoutSource implements ImageSource {
   async resolve(reference: Reference, options: ResolveOptions = {}): Promise<Resolution> {
     throwIfAborted(options.signal);
     const descriptor = await this.#descriptorOf(reference);
-    if (options.known?.digest === descriptor.digest) return { unchanged: true };
+    if (options.known?.digest === descriptor.digest) return { unchanged: true, bytesFetched: 0 };
     const bytes = await readWhole(this.#blobPath(descriptor.digest), this.#limits.manifestBytes);
     verifyDigest(bytes, descriptor.digest, "the manifest in the layout");
     return { unchanged: false, descriptor: { ...descriptor, size: bytes.length }, bytes };

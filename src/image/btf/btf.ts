@@ -123,7 +123,9 @@ export class Btf {
     if (type.kind !== kind.array) return undefined;
     const { typeId, count } = this.elementOf(type);
     const element = this.sizeOf(typeId, depth + 1);
-    return element === undefined ? undefined : element * count;
+    if (element === undefined) return undefined;
+    if (!Number.isSafeInteger(element * count)) throw malformedObject(".BTF has an absurdly large array");
+    return element * count;
   }
 
   /** The variables of the data section `name` (`.maps`, `.rodata`, …), or undefined when there is none of that name. */

@@ -93,11 +93,11 @@ export class RegistrySource implements ImageSource {
       const { known } = options;
       throwIfAborted(options.signal);
       // A digest names the same bytes for ever: nothing to ask.
-      if (known !== undefined && known.digest === reference.digest) return { unchanged: true };
+      if (known !== undefined && known.digest === reference.digest) return { unchanged: true, bytesFetched: 0 };
       const call = callFor(reference, options);
       const request = manifestRequest(this.#endpoint(reference), reference);
       if (known !== undefined && (await this.#isUnchangedOnHub(request, known.digest, call))) {
-        return { unchanged: true };
+        return { unchanged: true, bytesFetched: 0 };
       }
       return await this.#getRoot(request, reference, known, call);
     });
@@ -174,7 +174,7 @@ export class RegistrySource implements ImageSource {
     return await this.#client.perform(conditional, call, async (answer) => {
       if (answer.status === 304) {
         await answer.discard();
-        return { unchanged: true };
+        return { unchanged: true, bytesFetched: 0 };
       }
       const bytes = await answer.readAll(this.#limits.manifestBytes);
       if (bytes === undefined) throw manifestTooLong(request, this.#limits.manifestBytes);
@@ -185,7 +185,7 @@ export class RegistrySource implements ImageSource {
       if (reference.digest !== undefined && digest !== reference.digest) {
         throw mismatch(answer, request.what, reference.digest, digest);
       }
-      if (digest === known?.digest) return { unchanged: true };
+      if (digest === known?.digest) return { unchanged: true, bytesFetched: bytes.byteLength };
       this.#noteDigestHeader(answer, digest, request, call);
       const mediaType = contentType(answer.headers) ?? "application/octet-stream";
       const etag = header(answer.headers, "etag");

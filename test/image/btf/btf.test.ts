@@ -208,6 +208,13 @@ describe("hostile BTF", () => {
     expect(typeName(read, self)).toBe("…");
   });
 
+  test("an array larger than numbers go is refused when it is measured", () => {
+    const btf = new BtfBuilder();
+    const int = btf.int("int", 4);
+    const huge = btf.array(btf.array(int, 0xffff_ffff), 0xffff_ffff);
+    expect(() => new Btf(btf.reader()).sizeOf(huge)).toThrow(invalid);
+  });
+
   test("a pointer to itself has a name of bounded length", () => {
     const btf = new BtfBuilder();
     btf.pointer(1);
