@@ -1,5 +1,5 @@
 import pLimit from "p-limit";
-import { type ErrorCode, toBpfcacheError } from "../core/errors.js";
+import { BpfcacheError, type ErrorCode, toBpfcacheError } from "../core/errors.js";
 import { type EventSink, emit } from "../core/events.js";
 
 const defaultJobs = 8;
@@ -22,13 +22,17 @@ interface Taken {
   readonly rootDigest: string;
 }
 
-/** Takes in many images, some at a time; a failure is noted and stops no other. Results are in order of their references. */
+/** Takes in many images, some at a time; a failure is noted and stops no other. Results are in order of their references. Throws USAGE. */
 export async function takeAll<T extends Taken>(
   references: readonly string[],
   take: (reference: string) => Promise<T>,
   options: { readonly jobs?: number | undefined; readonly onEvent?: EventSink | undefined },
 ): Promise<BatchResult<T>> {
-  const atATime = pLimit(options.jobs ?? defaultJobs);
+  const { jobs = defaultJobs } = options;
+  if (!Number.isInteger(jobs) || jobs < 1) {
+    throw new BpfcacheError("USAGE", `jobs is ${jobs}; it takes a whole number from 1`);
+  }
+  const atATime = pLimit(jobs);
   const images: T[] = [];
   const failed: FailedImage[] = [];
   const takeOne = async (reference: string): Promise<void> => {

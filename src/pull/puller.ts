@@ -12,7 +12,7 @@ import { indexMediaTypes } from "../image/media-types.js";
 import { platformsOf, selectPlatform } from "../image/select-platform.js";
 import type { ImageSource } from "../source/image-source.js";
 import { notCached } from "../store/bytecode.js";
-import { ContentVanished, type PublishedManifest } from "../store/publish.js";
+import { ContentVanished, type PublishedManifest, requireMayMove } from "../store/publish.js";
 import {
   type ImageRecord,
   manifestDigestOf,
@@ -141,7 +141,7 @@ class Pull {
       if (root === undefined && known !== undefined) return this.#confirm(known);
       if (root === undefined)
         throw new BpfcacheError("INTERNAL", "the source said unchanged of what it was not told");
-      if (known !== undefined) this.#requireMayMove(known, root);
+      if (known !== undefined && this.#request.mayMoveReference === false) requireMayMove(known, root.digest);
       const chain = await this.#descend(root);
       const record = this.#relink(chain, root.etag) ?? (await this.#takeIn(chain, root.etag));
       return this.#outcome(this.#bytesFetched > 0 ? this.#request.source.name : "cache", record);
@@ -168,16 +168,6 @@ class Pull {
     const { descriptor, bytes, etag } = resolution;
     this.#bytesFetched += bytes.byteLength;
     return { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes, etag };
-  }
-
-  /** Taking in a file must not silently change what names mean here (CVE-2026-50195). */
-  #requireMayMove(known: RefRecord, { digest }: PublishedManifest): void {
-    if (this.#request.mayMoveReference !== false || rootDigestOf(known) === digest) return;
-    throw new BpfcacheError("USAGE", `the reference is cached already and means ${rootDigestOf(known)}`, {
-      expected: rootDigestOf(known),
-      found: digest,
-      hint: "Move it with --overwrite.",
-    });
   }
 
   #confirm(known: RefRecord): PullOutcome {
@@ -222,6 +212,7 @@ class Pull {
     requireByteOrder(image.objects, this.#request.platform);
     const record = this.#store.publish({
       ref: this.#ref(manifests[0], etag),
+      mayMoveReference: this.#request.mayMoveReference,
       manifests,
       image,
       layers: [],
@@ -248,6 +239,7 @@ class Pull {
     throwIfAborted(signal);
     const record = this.#store.publish({
       ref: this.#ref(manifests[0], etag),
+      mayMoveReference: this.#request.mayMoveReference,
       manifests,
       image: toRecord(manifest, image),
       config: { digest: manifest.config.digest, bytes: content.config },

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import { rmSync } from "node:fs";
+import { rmSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { type Database, open, type RootDatabase } from "lmdb";
 import { BpfcacheError } from "../core/errors.js";
@@ -12,6 +12,7 @@ import {
 } from "./directory.js";
 import { databaseFailure } from "./failure.js";
 import { checkDataFile } from "./header.js";
+import { probe } from "./probe.js";
 import { Tree, type TreeName, treeNames } from "./trees.js";
 
 /** Raised by one with every change of the format that an older version cannot read. */
@@ -54,11 +55,13 @@ export class Environment {
     const path = directory ?? makeTemporaryDirectory();
     if (readOnly) checkReadableDirectory(path);
     else prepareDirectory(path);
-    checkDataFile(join(path, dataFile), { readOnly });
+    const finding = checkDataFile(join(path, dataFile), { readOnly });
+    if (finding === "short") probe(path);
     const environment = new Environment(path, directory === undefined, openRoot(path, readOnly));
     try {
       environment.#openTrees();
       environment.#checkSchema(readOnly);
+      if (finding === "short" && !readOnly) environment.#extendShortFile();
     } catch (error) {
       environment.close();
       throw databaseFailure(error, path);
@@ -83,7 +86,9 @@ export class Environment {
     this.#requireOpen();
     this.#requireNoView();
     try {
-      return this.#root.transactionSync(write);
+      const result = this.#root.transactionSync(write);
+      this.#extendShortFile();
+      return result;
     } catch (error) {
       throw databaseFailure(error, this.directory);
     }
@@ -117,6 +122,29 @@ export class Environment {
     // The environment is synchronous throughout: nothing is queued, so the returned promise has nothing to wait for.
     void this.#root.close();
     if (this.#isTemporary) rmSync(this.directory, { recursive: true, force: true });
+  }
+
+  /**
+   * Pages that were allocated at the end and freed in one transaction are counted but never written. The file is
+   * given its full length again, so that one that lacks something can be told from it (see `checkDataFile`). It is
+   * done under the writer's lock: nobody else can be writing behind the end then.
+   */
+  #extendShortFile(): void {
+    const path = join(this.directory, dataFile);
+    if (statSync(path).size >= this.#countedBytes()) return;
+    this.#root.transactionSync(() => {
+      const bytes = this.#countedBytes();
+      if (statSync(path).size < bytes) truncateSync(path, bytes);
+    });
+  }
+
+  #countedBytes(): number {
+    // lmdb-js documents the method and not what it returns.
+    const { lastPageNumber, pageSize } = this.#root.getStats() as {
+      lastPageNumber: number;
+      pageSize: number;
+    };
+    return (lastPageNumber + 1) * pageSize;
   }
 
   #requireNoView(): void {

@@ -7,31 +7,46 @@ const dataVersion = 2;
 const metaPageFlag = 0x08;
 
 /**
+ * What the header says of a data file. `short`: the newest state counts more pages than the file has. That is what
+ * truncation looks like, but also what LMDB leaves when pages were allocated at the end and freed again in one
+ * transaction: they are never written. Only walking the trees tells the two apart, see `probe`.
+ */
+export type HeaderFinding = "sound" | "short";
+
+/**
  * Checks what LMDB itself trusts blindly: opening a truncated or overwritten data.mdb kills the process (SIGSEGV,
  * SIGBUS), and no exception handler sees it. Throws CACHE_CORRUPT for a file that must not be opened.
  *
  * A missing file is fine, and so is an empty one unless it is opened read-only: LMDB initialises it. The layout is
  * that of lmdb-js's LMDB with data version 2 on 64-bit little-endian hosts (mdb.c, MDB_page and MDB_meta).
  */
-export function checkDataFile(path: string, options: { readonly readOnly: boolean }): void {
+export function checkDataFile(path: string, options: { readonly readOnly: boolean }): HeaderFinding {
   const first = inspect(path, options.readOnly);
-  if (first === undefined) return;
+  if (first === "sound") return first;
   // A writer may have been in the middle of extending the file: only a fault that stays is one.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
   const second = inspect(path, options.readOnly);
-  if (second === undefined) return;
-  throw new BpfcacheError("CACHE_CORRUPT", `${path} is damaged: ${second}`, {
+  if (typeof second === "string") return second;
+  throw damaged(path, second.fault);
+}
+
+/** @internal Also what a failed probe comes to. */
+export function damaged(path: string, fault: string): BpfcacheError {
+  return new BpfcacheError("CACHE_CORRUPT", `${path} is damaged: ${fault}`, {
     hint: "Move the directory aside and prefetch again: a cache can always be rebuilt.",
   });
 }
 
-/** What is wrong with the file, or undefined. */
-function inspect(path: string, readOnly: boolean): string | undefined {
+interface Fault {
+  readonly fault: string;
+}
+
+function inspect(path: string, readOnly: boolean): HeaderFinding | Fault {
   let file: number;
   try {
     file = openSync(path, "r");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "sound";
     throw new BpfcacheError(
       "USAGE",
       `cannot read ${path}: ${error instanceof Error ? error.message : error}`,
@@ -43,8 +58,8 @@ function inspect(path: string, readOnly: boolean): string | undefined {
   }
   try {
     const stat = fstatSync(file);
-    if (!stat.isFile()) return "it is not a regular file";
-    if (stat.size === 0) return readOnly ? "it is empty" : undefined;
+    if (!stat.isFile()) return { fault: "it is not a regular file" };
+    if (stat.size === 0) return readOnly ? { fault: "it is empty" } : "sound";
     const header = Buffer.alloc(Math.min(headerBytes, stat.size));
     readSync(file, header, 0, header.length, 0);
     return inspectHeader(header, stat.size);
@@ -53,28 +68,27 @@ function inspect(path: string, readOnly: boolean): string | undefined {
   }
 }
 
-function inspectHeader(header: Buffer, fileSize: number): string | undefined {
-  if (header.length < 512) return "it is too short to be a database";
+function inspectHeader(header: Buffer, fileSize: number): HeaderFinding | Fault {
+  if (header.length < 512) return { fault: "it is too short to be a database" };
   const pageSize = header.readUInt32LE(48);
-  if (pageSize < 512 || pageSize > 32_768 || (pageSize & (pageSize - 1)) !== 0)
-    return "its page size is impossible";
-  if (fileSize < 2 * pageSize) return "it is shorter than its two meta pages";
-  const metas = [0, pageSize].map((offset) => readMeta(header, offset));
-  for (const meta of metas) if (typeof meta === "string") return meta;
-  const newest = metas.reduce((a, b) =>
-    typeof a === "object" && typeof b === "object" && b.transaction > a.transaction ? b : a,
-  );
-  if (typeof newest === "object" && (newest.lastPage + 1n) * BigInt(pageSize) > BigInt(fileSize)) {
-    return `it was cut to ${fileSize} bytes and needs ${(newest.lastPage + 1n) * BigInt(pageSize)}`;
+  if (pageSize < 512 || pageSize > 32_768 || (pageSize & (pageSize - 1)) !== 0) {
+    return { fault: "its page size is impossible" };
   }
-  return undefined;
+  if (fileSize < 2 * pageSize) return { fault: "it is shorter than its two meta pages" };
+  const [first, second] = [readMeta(header, 0), readMeta(header, pageSize)];
+  if ("fault" in first) return first;
+  if ("fault" in second) return second;
+  const newest = second.transaction > first.transaction ? second : first;
+  return (newest.lastPage + 1n) * BigInt(pageSize) > BigInt(fileSize) ? "short" : "sound";
 }
 
-function readMeta(header: Buffer, offset: number): { lastPage: bigint; transaction: bigint } | string {
-  if ((header.readUInt16LE(offset + 18) & metaPageFlag) === 0) return "a meta page is not marked as one";
-  if (header.readUInt32LE(offset + 24) !== magic) return "it does not have LMDB's magic number";
-  if ((header.readUInt32LE(offset + 28) & 0xffff) !== dataVersion)
-    return "its LMDB format version is unknown";
+function readMeta(header: Buffer, offset: number): { lastPage: bigint; transaction: bigint } | Fault {
+  if ((header.readUInt16LE(offset + 18) & metaPageFlag) === 0)
+    return { fault: "a meta page is not marked as one" };
+  if (header.readUInt32LE(offset + 24) !== magic) return { fault: "it does not have LMDB's magic number" };
+  if ((header.readUInt32LE(offset + 28) & 0xffff) !== dataVersion) {
+    return { fault: "its LMDB format version is unknown" };
+  }
   return {
     lastPage: header.readBigUInt64LE(offset + 144),
     transaction: header.readBigUInt64LE(offset + 152),

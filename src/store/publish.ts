@@ -24,6 +24,8 @@ export interface Publication {
   /** Root first, platform manifest last. */
   readonly manifests: readonly [PublishedManifest, ...PublishedManifest[]];
   readonly image: ImageRecord;
+  /** Whether the reference may come to mean another image than it does here. True unless said otherwise. */
+  readonly mayMoveReference?: boolean | undefined;
   /** Config, layers and objects that are not held yet; those that are may be left out. */
   readonly config?: PublishedBlob | undefined;
   readonly layers: readonly PublishedBlob[];
@@ -45,6 +47,7 @@ export function publish(environment: Environment, publication: Publication): Ref
     objects: image.objects,
   };
   environment.commit(() => {
+    if (publication.mayMoveReference === false) requireSameRoot(environment, record);
     if (!environment.tree("images").has(digestKey(manifest.digest)))
       putImage(environment, manifest.digest, publication);
     for (const { digest, mediaType, bytes } of manifests) {
@@ -55,6 +58,22 @@ export function publish(environment: Environment, publication: Publication): Ref
     putReference(environment, record);
   });
   return record;
+}
+
+/** Taking in a file must not silently change what names mean here (CVE-2026-50195). Throws USAGE. */
+export function requireMayMove(known: RefRecord, root: Digest): void {
+  if (rootDigestOf(known) === root) return;
+  throw new BpfcacheError("USAGE", `the reference is cached already and means ${rootDigestOf(known)}`, {
+    reference: known.reference,
+    expected: rootDigestOf(known),
+    found: root,
+    hint: "Move it with --overwrite.",
+  });
+}
+
+function requireSameRoot(environment: Environment, record: RefRecord): void {
+  const row = environment.tree("refs").get(referenceKey(record.reference, record.platform));
+  if (row !== undefined) requireMayMove(decodeRecord<RefRecord>(row), rootDigestOf(record));
 }
 
 /** Only inside `commit`, with all of the chain there. */

@@ -21,7 +21,7 @@ const image = {
       digest,
       size: expect.any(Number),
       programs: [{ name: "count_packets", type: "xdp", section: "xdp" }],
-      maps: [{ name: "packets", type: "per_cpu_array" }],
+      maps: [{ name: "packets", type: "percpu_array" }],
     },
   ],
   labels: { "io.ebpf.programs": expect.any(String), "io.ebpf.maps": expect.any(String) },
@@ -132,7 +132,7 @@ describe("the result of", () => {
   it("inspect shows programs, maps, globals and sections", async () => {
     const text = await succeed(["inspect", reference]);
     expect(text).toMatch(/^ +program +count_packets +xdp +xdp$/m);
-    expect(text).toMatch(/^ +map +packets +per_cpu_array/m);
+    expect(text).toMatch(/^ +map +packets +percpu_array/m);
     expect(text).toMatch(/^ +global +limit +4 B +\.rodata$/m);
     expect(text).toMatch(/^ +section +\.maps +32 B +PROGBITS$/m);
   });

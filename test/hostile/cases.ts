@@ -86,9 +86,13 @@ export const archives: readonly HostileCase[] = [
   invalid("a pax header that changes a size", () => withEntries(pax("size", "1"), object)),
   invalid("a size that reaches beyond the archive", () => withEntries({ ...object, size: 1024 * 1024 })),
   invalid("a size that is less than there is", () => withEntries({ ...object, size: 0 })),
-  invalid("data after the end marker", () => withTar(tarOf([object], { trailing: tarOf([object]) })), {
-    onCommandLine,
-  }),
+  invalid(
+    "data after the end marker",
+    () => withTar(tarOf([object], { trailing: tarOf([{ ...object, path: "other.o" }]) })),
+    {
+      onCommandLine,
+    },
+  ),
   invalid("garbage after the end marker", () =>
     withTar(tarOf([object], { trailing: Buffer.alloc(512, "x") })),
   ),

@@ -404,6 +404,13 @@ describe("indexes", () => {
     expect((await cache.pull(reference)).manifestDigest).toBe(first.root.digest);
   });
 
+  it("do not count attestations among their platforms", async () => {
+    const root = imageIndex([{ image: second, platform: "unknown/unknown" }, { image: first }]);
+    const { cache, reference } = await withTag(root);
+    await cache.pull(reference);
+    expect(cache.inspect(reference).platforms).toEqual(["linux/amd64"]);
+  });
+
   it("with nothing but attestations are a PLATFORM_MISMATCH", async () => {
     const root = imageIndex([{ image: first, platform: "unknown/unknown" }]);
     const { cache, reference } = await withTag(root);

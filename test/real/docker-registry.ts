@@ -1,76 +1,93 @@
-import { type ChildProcess, execFileSync, spawn } from "node:child_process";
-import { once } from "node:events";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { execFileSync } from "node:child_process";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createInterface } from "node:readline";
-import type { Readable } from "node:stream";
+import { ServerProgram, serverDirectory } from "./server-program.js";
+
+export interface Login {
+  readonly username: string;
+  readonly password: string;
+}
 
 export interface DockerRegistryOptions {
   /** Asks for these credentials by HTTP Basic. */
-  readonly basic?: { readonly username: string; readonly password: string };
+  readonly basic?: Login;
+  /** Takes tokens of this service, signed by a key with a certificate in the file. */
+  readonly token?: {
+    readonly realm: string;
+    readonly service: string;
+    readonly issuer: string;
+    readonly certificateFile: string;
+  };
+  /** Speaks TLS, and with `clientAuthority` only to clients with a certificate by it. All are PEM. */
+  readonly tls?: { readonly cert: string; readonly key: string; readonly clientAuthority?: string };
+  /** Holds nothing of its own, but fetches from this registry and keeps what it fetched. */
+  readonly pullThrough?: { readonly url: string; readonly login?: Login };
 }
 
 /** Debian's docker-registry (CNCF distribution) on a free loopback port, its storage in a directory of its own. */
 export class DockerRegistry implements AsyncDisposable {
   private constructor(
     readonly host: string,
-    readonly directory: string,
-    readonly process: ChildProcess,
+    readonly program: ServerProgram,
   ) {}
 
-  static async start({ basic }: DockerRegistryOptions = {}): Promise<DockerRegistry> {
-    const directory = mkdtempSync(join(tmpdir(), "bpfcache-docker-registry-"));
-    const config: Record<string, unknown> = {
+  static async start(options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
+    const directory = serverDirectory("docker-registry");
+    const file = (name: string, content: string | Buffer): string => {
+      writeFileSync(join(directory, name), content);
+      return join(directory, name);
+    };
+    const config = {
       version: 0.1,
       storage: { filesystem: { rootdirectory: join(directory, "storage") } },
-      http: { addr: "127.0.0.1:0", secret: "not a secret" },
+      http: { addr: "127.0.0.1:0", secret: "not a secret", tls: tlsSection(options, file) },
+      auth: authSection(options, file),
+      proxy: proxySection(options),
     };
-    if (basic !== undefined) {
-      const passwords = join(directory, "htpasswd");
-      writeFileSync(
-        passwords,
-        execFileSync("htpasswd", ["-niB", "-C", "4", basic.username], {
-          input: basic.password,
-          stdio: "pipe",
-        }),
-      );
-      config["auth"] = { htpasswd: { realm: "real", path: passwords } };
-    }
-    const configFile = join(directory, "config.yml");
-    writeFileSync(configFile, JSON.stringify(config)); // JSON is YAML
-    const server = spawn("docker-registry", ["serve", configFile], { stdio: ["ignore", "ignore", "pipe"] });
-    try {
-      return new DockerRegistry(await listeningHost(server), directory, server);
-    } catch (error) {
-      server.kill("SIGKILL");
-      rmSync(directory, { recursive: true });
-      throw error;
-    }
+    const { program, ready } = await ServerProgram.start(
+      {
+        command: "docker-registry",
+        args: ["serve", file("config.yml", JSON.stringify(config))], // JSON is YAML
+        ready: /listening on (127\.0\.0\.1:\d+)/,
+      },
+      directory,
+    );
+    return new DockerRegistry(ready[1] ?? "", program);
   }
 
   reference(name: string): string {
     return `${this.host}/${name}`;
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    const exited = once(this.process, "exit");
-    this.process.kill("SIGKILL");
-    await exited;
-    rmSync(this.directory, { recursive: true });
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.program[Symbol.asyncDispose]();
   }
 }
 
-/** With port 0 the log is the only place that says which port it became. It is read to its end: a full pipe would stop the server. */
-function listeningHost(server: ChildProcess): Promise<string> {
-  const log: string[] = [];
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.once("exit", () => reject(new Error(`docker-registry did not start:\n${log.join("\n")}`)));
-    createInterface(server.stderr as Readable).on("line", (line) => {
-      log.push(line);
-      const host = /listening on (127\.0\.0\.1:\d+)/.exec(line)?.[1];
-      if (host !== undefined) resolve(host);
-    });
-  });
+type WriteFile = (name: string, content: string | Buffer) => string;
+
+function authSection({ basic, token }: DockerRegistryOptions, file: WriteFile): unknown {
+  if (basic !== undefined) return { htpasswd: { realm: "real", path: file("htpasswd", htpasswd(basic)) } };
+  if (token === undefined) return undefined;
+  const { certificateFile, ...rest } = token;
+  return { token: { ...rest, rootcertbundle: certificateFile } };
+}
+
+function tlsSection({ tls }: DockerRegistryOptions, file: WriteFile): unknown {
+  if (tls === undefined) return undefined;
+  const { cert, key, clientAuthority } = tls;
+  return {
+    certificate: file("server.pem", cert),
+    key: file("server.key", key),
+    ...(clientAuthority === undefined ? {} : { clientcas: [file("clients.pem", clientAuthority)] }),
+  };
+}
+
+function proxySection({ pullThrough }: DockerRegistryOptions): unknown {
+  return pullThrough && { remoteurl: pullThrough.url, ...pullThrough.login };
+}
+
+/** A file of one user, as Apache's htpasswd makes it: the bcrypt kind, which is the only one that Go servers take. */
+export function htpasswd({ username, password }: Login): Buffer {
+  return execFileSync("htpasswd", ["-niB", "-C", "4", username], { input: password, stdio: "pipe" });
 }

@@ -29,16 +29,15 @@ export class FileCollector {
   /** What takes the contents of the next entry; `undefined` for a directory. Throws INVALID_IMAGE. */
   begin(header: Header): FileContents | undefined {
     const path = normalizeEntryPath(header.name);
-    // Archives older than POSIX mark a directory by the slash at the end of its name alone.
-    const isDirectory = header.type === "directory" || header.name.endsWith("/");
-    const { size } = header;
-    if (isDirectory && size === 0) return undefined;
-    if (isDirectory || header.type !== "file" || path === "") {
+    if (header.type === "directory") return undefined;
+    // A directory to GNU tar and Go, but a file to Python.
+    const looksLikeDirectory = path === "" || header.name.endsWith("/");
+    if (header.type !== "file" || looksLikeDirectory) {
       throw refusal(`${JSON.stringify(header.name)} is not a regular file`);
     }
     if (this.#paths.has(path)) throw refusal(`two entries are named ${JSON.stringify(path)}`);
     this.#paths.add(path);
-    return new FileContents(path, size, this);
+    return new FileContents(path, header.size, this);
   }
 }
 

@@ -31,7 +31,7 @@ export class TarFraming {
   readonly #block = Buffer.alloc(tarBlockBytes);
   #blockFilled = 0;
   #bodyLeft = 0;
-  #records: PaxBody | undefined;
+  #metadata: MetadataBody | undefined;
   /** What the headers since the last entry say about the next one. */
   readonly #announced = new Set<Announcement>();
   #zeroBlocks = 0;
@@ -71,8 +71,8 @@ export class TarFraming {
   #takeBody(bytes: Uint8Array): number {
     const taken = Math.min(bytes.byteLength, this.#bodyLeft);
     this.#bodyLeft -= taken;
-    this.#records?.append(bytes.subarray(0, taken));
-    if (this.#bodyLeft === 0) this.#finishRecords();
+    this.#metadata?.append(bytes.subarray(0, taken));
+    if (this.#bodyLeft === 0) this.#finishMetadata();
     return taken;
   }
 
@@ -102,16 +102,18 @@ export class TarFraming {
         if (this.#announced.size > 0)
           throw refusal("a global pax header comes between an entry and its headers");
         this.#countEntry();
-        this.#beginRecords(header, true);
+        this.#beginMetadata(header, (body) => void checkPaxRecords(body, true));
         break;
       case "x":
         this.#announce("pax header");
-        this.#beginRecords(header, false);
+        this.#beginMetadata(header, (body) => {
+          if (checkPaxRecords(body, false).namesEntry) this.#announce("name");
+        });
         break;
       case "L":
       case "K":
         this.#announce(header.type === "L" ? "name" : "link name");
-        checkMetadataSize(header);
+        this.#beginMetadata(header, checkLongName);
         break;
       default:
         throw refusal(`${quoted(header)} is ${refusedTypes[header.type] ?? "of an unknown type"}`);
@@ -132,42 +134,51 @@ export class TarFraming {
     this.#announced.add(what);
   }
 
-  #beginRecords(header: TarHeader, global: boolean): void {
-    checkMetadataSize(header);
-    this.#records = new PaxBody(header.size, global);
-    if (header.size === 0) this.#finishRecords();
+  #beginMetadata(header: TarHeader, check: (body: Uint8Array) => void): void {
+    if (header.size > maxMetadataBytes) throw refusal("a tar header's own data is over 1 MiB");
+    this.#metadata = new MetadataBody(header.size, this.#bodyLeft, check);
+    if (header.size === 0) this.#finishMetadata();
   }
 
-  #finishRecords(): void {
-    const records = this.#records;
-    if (records === undefined) return;
-    this.#records = undefined;
-    if (!checkPaxRecords(records.bytes, records.global).namesEntry) return;
-    this.#announce("name");
+  #finishMetadata(): void {
+    const metadata = this.#metadata;
+    this.#metadata = undefined;
+    metadata?.finish();
   }
 }
 
-/** Gathers the body of a pax header; the padding behind it is dropped. */
-class PaxBody {
-  readonly bytes: Uint8Array;
+/** Gathers the body of a pax or long-name header, to be checked when it is whole. */
+class MetadataBody {
+  readonly #bytes: Uint8Array;
   #filled = 0;
 
   constructor(
-    size: number,
-    readonly global: boolean,
+    readonly size: number,
+    paddedSize: number,
+    readonly check: (body: Uint8Array) => void,
   ) {
-    this.bytes = new Uint8Array(size);
+    this.#bytes = new Uint8Array(paddedSize);
   }
 
   append(part: Uint8Array): void {
-    const room = this.bytes.byteLength - this.#filled;
-    this.bytes.set(part.subarray(0, room), this.#filled);
-    this.#filled += Math.min(part.byteLength, room);
+    this.#bytes.set(part, this.#filled);
+    this.#filled += part.byteLength;
+  }
+
+  finish(): void {
+    // Python's tarfile reads into the padding and would find more there.
+    if (this.#bytes.subarray(this.size).some((byte) => byte !== 0)) {
+      throw refusal("there is something behind a tar header's own data");
+    }
+    this.check(this.#bytes.subarray(0, this.size));
   }
 }
 
-function checkMetadataSize(header: TarHeader): void {
-  if (header.size > maxMetadataBytes) throw refusal("a tar header's own data is over 1 MiB");
+/** Where a name does not end itself, readers differ in where they end it. */
+function checkLongName(body: Uint8Array): void {
+  if (body.indexOf(0) !== body.byteLength - 1 || body.byteLength < 2) {
+    throw refusal("a GNU long name is empty or does not end with NUL");
+  }
 }
 
 function quoted(header: TarHeader): string {

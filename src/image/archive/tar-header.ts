@@ -21,6 +21,8 @@ export function parseTarHeader(block: Uint8Array): TarHeader {
   if (sum === emptyChecksum || sum !== numberField(block, 148, 8)) {
     throw refusal("a tar header has the wrong checksum");
   }
+  // Of no use here, but Go and Python end an archive where one of them is malformed.
+  for (const [start, length] of otherNumbers) checkNumberField(block, start, length);
   const flag = block[156] ?? 0;
   return {
     type: flag === 0 ? "0" : String.fromCharCode(flag),
@@ -28,6 +30,16 @@ export function parseTarHeader(block: Uint8Array): TarHeader {
     shortName: text(block, 0, 100),
   };
 }
+
+/** Mode, owner, group, time of change, and a device's two numbers. */
+const otherNumbers: readonly (readonly [start: number, length: number])[] = [
+  [100, 8],
+  [108, 8],
+  [116, 8],
+  [136, 12],
+  [329, 8],
+  [337, 8],
+];
 
 const emptyChecksum = 8 * 0x20;
 
@@ -47,6 +59,12 @@ function numberField(block: Uint8Array, start: number, length: number): number {
   if (match === null) throw refusal("a tar header has a malformed number");
   const [, digits = ""] = match;
   return digits === "" ? 0 : Number.parseInt(digits, 8);
+}
+
+/** Unlike sizes these may be negative in base 256, and larger than numbers go. */
+function checkNumberField(block: Uint8Array, start: number, length: number): void {
+  const first = block[start];
+  if (first !== 0x80 && first !== 0xff) numberField(block, start, length);
 }
 
 function base256(bytes: Uint8Array): number {

@@ -93,7 +93,8 @@ export class RegistrySource implements ImageSource {
       const { known } = options;
       throwIfAborted(options.signal);
       // A digest names the same bytes for ever: nothing to ask.
-      if (known !== undefined && known.digest === reference.digest) return { unchanged: true, bytesFetched: 0 };
+      if (known !== undefined && known.digest === reference.digest)
+        return { unchanged: true, bytesFetched: 0 };
       const call = callFor(reference, options);
       const request = manifestRequest(this.#endpoint(reference), reference);
       if (known !== undefined && (await this.#isUnchangedOnHub(request, known.digest, call))) {

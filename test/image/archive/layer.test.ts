@@ -80,12 +80,6 @@ describe("what a layer holds", () => {
     expect(await contentsOf(layer)).toEqual({ "bpf/xdp.o": "1", "tc.o": "2" });
   });
 
-  test("an old archive marks a directory by the slash at the end of its name", async () => {
-    expect(
-      await contentsOf(tarGz(entry("bpf/", "", { type: "\0" }), entry("a", "1", { type: "\0" }))),
-    ).toEqual({ a: "1" });
-  });
-
   test("only the files that were chosen are held", async () => {
     const layer = tarGz(entry("readme", "much text"), entry("xdp.o", "\x7fELF"), entry("empty"));
     const { files } = await read(layer, { keep: (_, head) => head[0] === 0x7f });
@@ -214,6 +208,15 @@ describe("a layer that is refused", () => {
     ["a file without a name", file(""), /no name/],
     ["a file named as the root", file("./"), /not a regular file/],
     ["a file whose name is a directory's", file("bpf/"), /not a regular file/],
+    ["an empty file whose name is a directory's", tarGz(entry("bpf/")), /not a regular file/],
+    ["a GNU long name that does not end", tarGz(entry("L", "name", { type: "L" }), object), /long name/],
+    ["an empty GNU long name", tarGz(gnuLongName(""), object), /long name/],
+    [
+      "a pax header with more records behind its end",
+      tarGz(entry("P", `${"11 path=ab\n".repeat(2)}`, { type: "x", size: 11 }), object),
+      /behind/,
+    ],
+    ["a malformed mode", tarGz(withField(object, 100, "rw-r--r-")), /malformed number/],
     ["a name longer than a path can be", tarGz(gnuLongName("x".repeat(5_000)), object), /longer than/],
     ["two files of one name", tarGz(object, object), /two entries are named "xdp.o"/],
     ["two names that are one", tarGz(object, entry("././xdp.o", "other")), /two entries/],
