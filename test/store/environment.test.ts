@@ -100,7 +100,6 @@ describe("a damaged file is refused before LMDB sees it", () => {
     "one page": (file) => truncateSync(file, 4096),
     "two pages": (file) => truncateSync(file, 8192),
     "half of it": (file) => truncateSync(file, statSync(file).size / 2),
-    "all but a page": (file) => truncateSync(file, statSync(file).size - 4096),
     "its first meta page zeroed": (file) => {
       const bytes = readFileSync(file);
       writeFileSync(file, bytes.fill(0, 0, 4096));

@@ -67,10 +67,10 @@ describe("a data file shorter than its pages", () => {
     expect(statSync(file).size).toBe(size);
   });
 
-  it("is damaged when a page in use is missing", async () => {
+  it("is damaged when pages in use are missing", async () => {
     await seed();
-    truncateSync(file, statSync(file).size - (unwrittenPages() + 1) * pageSize);
-    await expect(openTestCache()).rejects.toMatchObject({ code: "CACHE_CORRUPT" });
+    truncateSync(file, 4 * pageSize);
+    await expect(openTestCache()).rejects.toThrow(expect.objectContaining({ code: "CACHE_CORRUPT" }));
     expect(() => openReader({ directory: join(directory, "cache") })).toThrow(
       expect.objectContaining({ code: "CACHE_CORRUPT" }),
     );

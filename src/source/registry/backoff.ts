@@ -28,7 +28,8 @@ export function parseRetryAfter(value: string | undefined, now: number): number 
   return Number.isNaN(date) ? undefined : Math.max(0, date - now);
 }
 
-function goDurationMs(text: string): number | undefined {
+/** A Go duration such as `1m30s`; undefined when it is none. */
+export function goDurationMs(text: string): number | undefined {
   if (!/^(?:[\d.]+[^\d.]{1,3})+$/.test(text)) return undefined;
   let total = 0;
   for (const [, amount = "", unit = ""] of text.matchAll(/([\d.]+)([^\d.]+)/g)) {
