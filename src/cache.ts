@@ -10,6 +10,7 @@ import { openSeed } from "./pull/seed.js";
 import { platformOf, type ReadOptions } from "./reader.js";
 import { RegistryServer, type ServeOptions } from "./serve/server.js";
 import type { ImageSource } from "./source/image-source.js";
+import { LazySource } from "./source/lazy-source.js";
 import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import { Store } from "./store/store.js";
@@ -74,13 +75,14 @@ export class BytecodeCache {
   readonly #closing = new AbortController();
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #servers: RegistryServer[] = [];
-  #registry: Promise<ImageSource> | undefined;
+  readonly #registry: ImageSource;
 
   /** @internal Use `openCache`. */
   constructor(store: Store, options: CacheOptions) {
     this.#store = store;
     this.#options = options;
     this.#puller = new Puller(store, withLimits(options.limits));
+    this.#registry = new LazySource("registry", () => openRegistry(options, store));
   }
 
   get directory(): string {
@@ -94,7 +96,7 @@ export class BytecodeCache {
    */
   async pull(reference: string, options: PullOptions = {}): Promise<PulledImage> {
     const parsed = parseReference(reference);
-    return this.#track(async () => this.#pullFrom(await this.#registrySource(), parsed, options));
+    return this.#track(async () => this.#pullFrom(this.#registry, parsed, options));
   }
 
   /** Pulls many at a time. One failure stops no other: what failed is in the result, and the promise is fulfilled. */
@@ -185,7 +187,7 @@ export class BytecodeCache {
     this.#closing.abort();
     await Promise.allSettled(this.#underWay);
     await Promise.all(this.#servers.map((server) => server.close()));
-    if (this.#registry !== undefined) await (await this.#registry).close();
+    await this.#registry.close();
     this.#store.close();
   }
 
@@ -222,16 +224,6 @@ export class BytecodeCache {
     return { ...this.#store.describe(reference, platform), from, requests, bytesFetched, trust: null };
   }
 
-  /** The registry client is loaded when it is first needed: reading and seeding need no network code. */
-  #registrySource(): Promise<ImageSource> {
-    const { limits, plainHttp, authFile, caFile } = this.#options;
-    this.#registry ??= import("./source/registry/registry-source.js").then(
-      ({ RegistrySource }) =>
-        new RegistrySource({ limits, plainHttp, authFile, caFile, challenges: this.#store.hosts }),
-    );
-    return this.#registry;
-  }
-
   #platform(platform: string | Platform | undefined): Platform {
     return platformOf(platform ?? this.#options.platform);
   }
@@ -263,6 +255,12 @@ export class BytecodeCache {
     promise.then(done, done);
     return promise;
   }
+}
+
+async function openRegistry(options: CacheOptions, store: Store): Promise<ImageSource> {
+  const { limits, plainHttp, authFile, caFile } = options;
+  const { RegistrySource } = await import("./source/registry/registry-source.js");
+  return new RegistrySource({ limits, plainHttp, authFile, caFile, challenges: store.hosts });
 }
 
 /**

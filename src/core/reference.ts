@@ -109,7 +109,8 @@ function splitHost(name: string, text: string): { host: string; repository: stri
   return { host, repository: host === "docker.io" ? inDockerHub(repository) : repository };
 }
 
-function looksLikeHost(component: string): boolean {
+/** Whether the first part of a name is a registry rather than a namespace at Docker Hub. */
+export function looksLikeHost(component: string): boolean {
   return component === "localhost" || /[.:[]|[A-Z]/.test(component);
 }
 

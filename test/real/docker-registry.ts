@@ -20,8 +20,8 @@ export interface DockerRegistryOptions {
   };
   /** Speaks TLS, and with `clientAuthority` only to clients with a certificate by it. All are PEM. */
   readonly tls?: { readonly cert: string; readonly key: string; readonly clientAuthority?: string };
-  /** Holds nothing of its own, but fetches from this registry and keeps what it fetched. */
-  readonly pullThrough?: { readonly url: string; readonly login?: Login };
+  /** Holds nothing of its own, but fetches from the registry at this URL and keeps what it fetched. */
+  readonly pullThrough?: string;
 }
 
 /** Debian's docker-registry (CNCF distribution) on a free loopback port, its storage in a directory of its own. */
@@ -42,7 +42,7 @@ export class DockerRegistry implements AsyncDisposable {
       storage: { filesystem: { rootdirectory: join(directory, "storage") } },
       http: { addr: "127.0.0.1:0", secret: "not a secret", tls: tlsSection(options, file) },
       auth: authSection(options, file),
-      proxy: proxySection(options),
+      proxy: options.pullThrough && { remoteurl: options.pullThrough },
     };
     const { program, ready } = await ServerProgram.start(
       {
@@ -81,10 +81,6 @@ function tlsSection({ tls }: DockerRegistryOptions, file: WriteFile): unknown {
     key: file("server.key", key),
     ...(clientAuthority === undefined ? {} : { clientcas: [file("clients.pem", clientAuthority)] }),
   };
-}
-
-function proxySection({ pullThrough }: DockerRegistryOptions): unknown {
-  return pullThrough && { remoteurl: pullThrough.url, ...pullThrough.login };
 }
 
 /** A file of one user, as Apache's htpasswd makes it: the bcrypt kind, which is the only one that Go servers take. */

@@ -36,7 +36,7 @@ export function indexNamed(program: string): TestIndex {
 
 export interface SkopeoOptions {
   readonly login?: Login;
-  /** A directory with ca.crt, and client.cert and client.key where they are asked for; without it http is spoken. */
+  /** A directory with authorities (*.crt) and a client's certificate (*.cert, *.key); without it http is spoken. */
   readonly certificates?: string;
 }
 

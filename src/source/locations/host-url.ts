@@ -5,7 +5,8 @@ import { malformed } from "./toml-file.js";
 export interface HostUrl {
   readonly host: string;
   readonly scheme: Scheme;
-  readonly hasOtherPort: boolean;
+  /** Other than the scheme's own. */
+  readonly hasPort: boolean;
   readonly apiPath: string;
 }
 
@@ -32,7 +33,7 @@ export function parseHostUrl(text: string, overridesPath: boolean, file: string)
   return {
     host: dockerHub.has(host) ? "docker.io" : host,
     scheme: protocol,
-    hasOtherPort: port !== "",
+    hasPort: port !== "",
     apiPath: apiPathOf(pathname, overridesPath),
   };
 }

@@ -32,7 +32,7 @@ export class HostsFile {
     const { server, ...options } = content;
     return new HostsFile(file, [
       ...mirrors,
-      server === undefined ? theRegistryItself(options, place) : hostAt(server, options, place),
+      server ? hostAt(server, options, place) : theRegistryItself(options, place),
     ]);
   }
 
@@ -46,15 +46,10 @@ export class HostsFile {
 }
 
 function hostAt(url: string, options: HostOptions, place: HostsFilePlace): Place {
-  const { host, scheme, hasOtherPort, apiPath } = parseHostUrl(
-    url,
-    options.override_path ?? false,
-    place.file,
-  );
+  const { host, scheme, hasPort, apiPath } = parseHostUrl(url, options.override_path ?? false, place.file);
   // containerd tries https first at an http host for which it was told anything about TLS.
   const isAmbiguous = scheme === "http:" && speaksOfTls(options);
-  const schemes: readonly [Scheme, ...Scheme[]] =
-    isAmbiguous && hasOtherPort ? ["https:", "http:"] : [scheme];
+  const schemes: readonly [Scheme, ...Scheme[]] = isAmbiguous && hasPort ? ["https:", "http:"] : [scheme];
   return { host, schemes, apiPath, ...commonOf(options, place) };
 }
 

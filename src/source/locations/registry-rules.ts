@@ -24,11 +24,17 @@ export class RegistryRules {
 
   constructor(files: readonly RegistriesConf[]) {
     for (const { path, registries } of files) {
-      for (const table of registries) {
-        const prefix = table.prefix ?? table.location ?? "";
-        this.#rules.set(prefix, { prefix, table, file: path });
-      }
+      for (const table of registries) this.#add(table, path);
     }
+  }
+
+  #add(table: RegistryTable, file: string): void {
+    const prefix = table.prefix ?? table.location ?? "";
+    const earlier = this.#rules.get(prefix);
+    if (earlier?.file === file && earlier.table.blocked !== table.blocked) {
+      throw malformed(file, `it has two tables for ${prefix}, and one of them blocks it`);
+    }
+    this.#rules.set(prefix, { prefix, table, file });
   }
 
   /** Mirrors first, then the registry; undefined when no table is about the reference. Throws USAGE when it is blocked. */

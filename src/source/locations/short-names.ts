@@ -1,4 +1,4 @@
-import { parseReference } from "../../core/reference.js";
+import { looksLikeHost, parseReference } from "../../core/reference.js";
 import type { RegistriesConf } from "./registries-conf.js";
 import { malformed } from "./toml-file.js";
 
@@ -27,19 +27,18 @@ export class ShortNames {
 
   /** A name with its alias put in its place, and the tag or digest behind it kept; other names unchanged. Throws USAGE. */
   expand(text: string): string {
+    if (namesHost(text)) return text;
     const name = withoutTag(text);
     const alias = this.#aliases.get(name);
-    if (alias === undefined || namesHost(name)) return text;
+    if (alias === undefined) return text;
     requireWholeName(alias, name);
     return alias.target + text.slice(name.length);
   }
 }
 
-/** Whether the first part of a name is a registry's. */
-export function namesHost(text: string): boolean {
+function namesHost(text: string): boolean {
   const slash = text.indexOf("/");
-  const first = text.slice(0, Math.max(0, slash));
-  return first === "localhost" || /[.:[]|[A-Z]/.test(first);
+  return slash > 0 && looksLikeHost(text.slice(0, slash));
 }
 
 /** A short name has no port, so its first colon begins the tag. */
@@ -48,9 +47,11 @@ function withoutTag(text: string): string {
 }
 
 function requireWholeName({ target, file }: Alias, name: string): void {
-  const isWhole = namesHost(target) && withoutTag(target.slice(target.indexOf("/"))).length > 1;
-  if (!isWhole || /[:@]/.test(target.slice(target.indexOf("/")))) {
-    throw malformed(file, `the alias ${JSON.stringify(name)} does not name a host and a repository alone`);
+  try {
+    const { host, repository } = parseReference(target);
+    if (namesHost(target) && target.toLowerCase() === `${host}/${repository}`) return;
+  } catch (cause) {
+    throw malformed(file, `the alias ${JSON.stringify(name)} does not name an image`, cause);
   }
-  parseReference(target);
+  throw malformed(file, `the alias ${JSON.stringify(name)} does not name a host and a repository alone`);
 }

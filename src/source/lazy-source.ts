@@ -1,0 +1,37 @@
+import type { Reference } from "../core/reference.js";
+import type { Descriptor } from "../image/descriptor.js";
+import type { ImageSource, Resolution, ResolveOptions, SourceName, SourceOptions } from "./image-source.js";
+
+/** A source that is made when it is first asked: an image that is here costs no loading of a network client. */
+export class LazySource implements ImageSource {
+  readonly #open: () => Promise<ImageSource>;
+  #opened: Promise<ImageSource> | undefined;
+
+  constructor(
+    readonly name: SourceName,
+    open: () => Promise<ImageSource>,
+  ) {
+    this.#open = open;
+  }
+
+  async resolve(reference: Reference, options?: ResolveOptions): Promise<Resolution> {
+    return (await this.#source()).resolve(reference, options);
+  }
+
+  async fetch(
+    reference: Reference,
+    descriptor: Descriptor,
+    options?: SourceOptions,
+  ): Promise<AsyncIterable<Uint8Array>> {
+    return (await this.#source()).fetch(reference, descriptor, options);
+  }
+
+  async close(): Promise<void> {
+    if (this.#opened !== undefined) await (await this.#opened).close();
+  }
+
+  #source(): Promise<ImageSource> {
+    this.#opened ??= this.#open();
+    return this.#opened;
+  }
+}
