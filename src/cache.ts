@@ -118,8 +118,11 @@ export class BytecodeCache {
       const references = source.list().map(({ reference }) => reference.toString());
       const take = (reference: string): Promise<PulledImage> =>
         this.#track(() => this.#seedOne(source, parseReference(reference), options));
-      batches.push(await takeAll(references, take, this.#batchOptions(options)));
-      await source.close();
+      try {
+        batches.push(await takeAll(references, take, this.#batchOptions(options)));
+      } finally {
+        await source.close();
+      }
     }
     return mergeBatches(batches);
   }
@@ -220,8 +223,8 @@ export class BytecodeCache {
     const signal = this.#signal(options.signal);
     const onEvent = this.#sink(options.onEvent);
     const outcome = await this.#puller.pull({ source, reference, platform, signal, onEvent, ...how });
-    const { from, requests, bytesFetched } = outcome;
-    return { ...this.#store.describe(reference, platform), from, requests, bytesFetched, trust: null };
+    const { record, from, requests, bytesFetched } = outcome;
+    return { ...this.#store.describe(record), from, requests, bytesFetched, trust: null };
   }
 
   #platform(platform: string | Platform | undefined): Platform {

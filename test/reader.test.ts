@@ -11,6 +11,7 @@ import {
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import { openCache } from "../src/cache.js";
+import { digestOf } from "../src/core/digest.js";
 import { BpfcacheError } from "../src/core/errors.js";
 import { openReader } from "../src/reader.js";
 import { Conversation, fixture, mainProgram, run, TemporaryDirectory } from "./reliability/processes.js";
@@ -453,9 +454,11 @@ describe("a damaged database", () => {
     },
   );
 
-  it("cut by its last page gives CACHE_CORRUPT to a process that lives on", async () => {
+  // That page may be one that nothing needs any more.
+  it("cut by its last page gives CACHE_CORRUPT or the right bytes, and the process lives on", async () => {
     truncateSync(file, statSync(file).size - 4096);
-    expect(await readIn(damaged.path)).toMatchObject({ code: "CACHE_CORRUPT" });
+    const { code, found } = await readIn(damaged.path);
+    expect(code ?? found).toBe(code === undefined ? digestOf(small) : "CACHE_CORRUPT");
   });
 
   it("with every page but the meta pages overwritten gives CACHE_CORRUPT to a process that lives on", async () => {

@@ -44,7 +44,7 @@ export interface PullOutcome {
   /** Requests that were sent, tokens and redirects included. */
   readonly requests: number;
   readonly bytesFetched: number;
-  readonly record: RootRecord;
+  readonly record: RefRecord;
 }
 
 /** Takes images from a source into the store. The steps of one pull are the private methods, in order. */
@@ -66,7 +66,8 @@ export class Puller {
   async pull(request: PullRequest): Promise<PullOutcome> {
     throwIfAborted(request.signal);
     const cached = this.#findUsable(request);
-    if (cached !== undefined) return this.#hit(request, cached);
+    const hit = cached && this.#hit(request, cached);
+    if (hit !== undefined) return hit;
     if (request.policy === "Never") throw notCached(request.reference);
     const { reference, platform, policy, mayMoveReference = true } = request;
     const key = [reference, formatPlatform(platform), policy, mayMoveReference].join(" ");
@@ -98,11 +99,12 @@ export class Puller {
     return isStale ? undefined : record;
   }
 
-  #hit({ reference, platform, onEvent }: PullRequest, record: RootRecord): PullOutcome {
-    this.#store.adopt(reference, platform, record, Date.now());
+  #hit({ reference, platform, onEvent }: PullRequest, record: RootRecord): PullOutcome | undefined {
+    const adopted = this.#store.adopt(reference, platform, record, Date.now());
+    if (adopted === undefined) return undefined;
     this.#store.noteUse(manifestDigestOf(record), Date.now());
     emit(onEvent, { event: "hit", reference: reference.toString(), digest: rootDigestOf(record) });
-    return { from: "cache", requests: 0, bytesFetched: 0, record };
+    return { from: "cache", requests: 0, bytesFetched: 0, record: adopted };
   }
 
   /** Another process may remove what this pull counted on finding; then it has to be fetched after all. */
@@ -155,6 +157,8 @@ class Pull {
     known: RefRecord | undefined,
   ): Promise<(PublishedManifest & { etag?: string | undefined }) | undefined> {
     const { source, reference } = this.#request;
+    const held = reference.digest && this.#heldManifest(reference.digest);
+    if (reference.digest !== undefined && held !== undefined) return { digest: reference.digest, ...held };
     const resolution = await source.resolve(reference, {
       ...this.#sourceOptions(),
       known: known && { digest: rootDigestOf(known), etag: known.etag },
@@ -348,7 +352,7 @@ class Pull {
     return { signal, onEvent, onRequest: () => this.#requests++ };
   }
 
-  #outcome(from: string, record: RootRecord): PullOutcome {
+  #outcome(from: string, record: RefRecord): PullOutcome {
     return { from, requests: this.#requests, bytesFetched: this.#bytesFetched, record };
   }
 

@@ -1,6 +1,6 @@
 import { type Digest, verifyDigest } from "../core/digest.js";
 import { formatPlatform, type Platform } from "../core/platform.js";
-import type { Reference } from "../core/reference.js";
+import { parseReference, type Reference } from "../core/reference.js";
 import { type Bytecode, BytecodeAccess, type BytecodeDescription, notCached } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
@@ -87,11 +87,14 @@ export class Store {
     return bytes;
   }
 
-  /** Gives a digest that is here already this name too, so that the content stays as long as the name does. */
-  adopt(reference: Reference, platform: Platform, record: RootRecord, now: number): void {
-    this.#read((environment) => {
-      if (findReference(environment, reference, platform) !== undefined) return;
-      environment.commit(() => adoptRoot(environment, reference, platform, record, now));
+  /**
+   * Gives a digest that is here already this name too, so that the content stays as long as the name does. Undefined
+   * when it has been removed meanwhile.
+   */
+  adopt(reference: Reference, platform: Platform, record: RootRecord, now: number): RefRecord | undefined {
+    return this.#read((environment) => {
+      const own = findReference(environment, reference, platform);
+      return own ?? environment.commit(() => adoptRoot(environment, reference, platform, record, now));
     });
   }
 
@@ -119,9 +122,14 @@ export class Store {
     );
   }
 
-  /** What `list` says of one image. Throws NOT_CACHED. */
-  describe(reference: Reference, platform: Platform): CachedImage {
-    return this.#read((environment) => describeImage(environment, this.#require(reference, platform)));
+  /** What `list` says of one image. Throws NOT_CACHED when it has been removed meanwhile. */
+  describe(record: RefRecord): CachedImage {
+    return this.#read((environment) => {
+      if (!environment.tree("images").has(digestKey(manifestDigestOf(record)))) {
+        throw notCached(parseReference(record.reference));
+      }
+      return describeImage(environment, record);
+    });
   }
 
   /** Throws NOT_CACHED. */
@@ -251,17 +259,18 @@ function adoptRoot(
   platform: Platform,
   record: RootRecord,
   now: number,
-): void {
-  // Between the look-up and this transaction the image may have been removed: then there is nothing to name.
-  if (!record.chain.every((digest) => isHeld(environment, "manifest", digest))) throw notCached(reference);
-  putReference(environment, {
+): RefRecord | undefined {
+  if (!record.chain.every((digest) => isHeld(environment, "manifest", digest))) return undefined;
+  const adopted: RefRecord = {
     ...record,
     reference: reference.toString(),
     platform: formatPlatform(platform),
     source: "cache",
     pulledAt: now,
     checkedAt: now,
-  });
+  };
+  putReference(environment, adopted);
+  return adopted;
 }
 
 function isReferenceOf(name: string, environment: Environment, holder: Buffer): boolean {

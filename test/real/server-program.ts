@@ -22,13 +22,17 @@ export function serverDirectory(name: string): string {
 export class ServerProgram implements AsyncDisposable {
   readonly #log: string[] = [];
   readonly #listeners = new Set<() => void>();
-  readonly #ended: Promise<unknown>;
+  /** Fulfilled when it is over, whether it ran or could not be run. */
+  readonly #ended: Promise<void>;
 
   private constructor(
     readonly process: ChildProcess,
     readonly directory: string,
   ) {
-    this.#ended = once(process, "close").catch(() => undefined);
+    this.#ended = once(process, "close").then(
+      () => undefined,
+      (error) => void this.#log.push(String(error)),
+    );
     for (const stream of [process.stdout, process.stderr]) {
       createInterface(stream as Readable).on("line", (line) => {
         this.#log.push(line);
@@ -57,20 +61,24 @@ export class ServerProgram implements AsyncDisposable {
   }
 
   /** The first line that matches, once it is there; an error when the server ends without it. */
-  logged(pattern: RegExp): Promise<RegExpMatchArray> {
-    return new Promise((resolve, reject) => {
-      const look = (): void => {
-        const match = this.#log.map((line) => pattern.exec(line)).find((found) => found !== null);
-        if (match === undefined) return;
-        this.#listeners.delete(look);
-        resolve(match);
+  async logged(pattern: RegExp): Promise<RegExpMatchArray> {
+    let look = (): void => {};
+    const found = new Promise<RegExpMatchArray>((resolve) => {
+      look = () => {
+        const match = this.#log.map((line) => pattern.exec(line)).find((result) => result !== null);
+        if (match !== undefined) resolve(match);
       };
       this.#listeners.add(look);
       look();
-      const { spawnargs } = this.process;
-      this.#ended.then(() => reject(new Error(`${spawnargs[0]} ended:\n${this.#log.join("\n")}`)));
-      this.process.once("error", reject);
     });
+    const ended = this.#ended.then(() => {
+      throw new Error(`${this.process.spawnfile} ended without ${pattern}:\n${this.#log.join("\n")}`);
+    });
+    try {
+      return await Promise.race([found, ended]);
+    } finally {
+      this.#listeners.delete(look);
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,5 +1,7 @@
+import { randomUUID } from "node:crypto";
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
+import { get, type IncomingMessage } from "node:http";
 import { type AddressInfo, createServer } from "node:net";
 import { join } from "node:path";
 import { withHosts } from "./named-hosts.js";
@@ -25,9 +27,17 @@ export class TinyProxy implements AsyncDisposable {
     return new TinyProxy(`http://127.0.0.1:${port}`, program);
   }
 
-  /** What it was asked for so far: `GET http://host/path`, `CONNECT host:port`. Ask `logged` before: the log may lag. */
-  get requests(): readonly string[] {
-    return this.program.log.flatMap((line) => requestLine.exec(line)?.[1] ?? []);
+  /** What it was asked for so far: `GET http://host/path`, `CONNECT host:port`. */
+  async requests(): Promise<readonly string[]> {
+    // Its log may lag; when it shows a request of our own, it shows all that came before.
+    const last = `http://127.0.0.1:1/${randomUUID()}`;
+    const { hostname, port } = new URL(this.url);
+    const [answer] = (await once(get({ hostname, port, path: last }), "response")) as [IncomingMessage];
+    answer.resume();
+    await this.program.logged(new RegExp(last));
+    return this.program.log
+      .flatMap((line) => requestLine.exec(line)?.[1] ?? [])
+      .filter((request) => !request.includes("//127.0.0.1:1/"));
   }
 
   [Symbol.asyncDispose](): Promise<void> {

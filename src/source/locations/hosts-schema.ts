@@ -9,14 +9,10 @@ const capability = z
   .transform((name) => name.toLowerCase())
   .pipe(z.enum(["pull", "resolve", "push", "referrers"], "must be pull, resolve, push or referrers"));
 
-// RFC 9110, section 5.6.2. These are what the client itself decides on.
-const headerName = z
-  .string()
-  .regex(/^[!#$%&'*+.^_`|~\w-]+$/, "is not the name of a header")
-  .refine(
-    (name) => !/^(connection|keep-alive|transfer-encoding|upgrade|expect|content-length)$/i.test(name),
-    "is a header that cannot be set",
-  );
+// RFC 9110, section 5.6.2.
+const headerName = /^[!#$%&'*+.^_`|~\w-]+$/;
+/** What the client itself decides on. */
+const ownHeader = /^(connection|keep-alive|transfer-encoding|upgrade|expect|content-length)$/i;
 
 const headerValue = z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, "is not the value of a header");
 
@@ -31,7 +27,11 @@ const hostFields = {
     .optional(),
   skip_verify: z.boolean("must be true or false").optional(),
   header: z
-    .record(headerName, z.union([headerValue, z.array(headerValue)], "must be a string or a list of strings"))
+    .record(z.string(), z.union([headerValue, z.array(headerValue)], "must be a string or a list of strings"))
+    .refine(
+      (headers) => Object.keys(headers).every((name) => headerName.test(name) && !ownHeader.test(name)),
+      "has a name that is no header's, or one that cannot be set",
+    )
     .optional(),
   override_path: z.boolean("must be true or false").optional(),
   dial_timeout: z.string('must be a string such as "2s"').optional(),

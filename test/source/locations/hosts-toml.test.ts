@@ -49,7 +49,6 @@ describe("hosts.toml", () => {
     const [, last] = locate(quay('dial_timeout = "2s"\n[host."https://m.example"]'), reference);
     expect(last).toMatchObject({
       host: "quay.io",
-      schemes: undefined,
       connection: { connectTimeoutMs: 2_000 },
     });
   });
@@ -227,7 +226,7 @@ describe("a hosts.toml that is wrong", () => {
     ['[host."https://m.example"]\nca = 1', 'host."https://m.example".ca: must be a path or a list of paths'],
     ['[host."https://m.example"]\nclient = [["a"]]', "client: must be a path"],
     ['[host."https://m.example".header]\n"a b" = "x"', "header"],
-    ['[host."https://m.example".header]\na = "x\\ny"', "header.a: must be a string"],
+    ['[host."https://m.example".header]\na = "x\\ny"', "header.a: is not the value of a header"],
     ['[host."https://m.example".header]\nTransfer-Encoding = "x"', "cannot be set"],
     ['[host."ftp://m.example"]', "over http or https"],
     ['[host."https://ann:secret@m.example"]', "password"],
