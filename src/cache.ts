@@ -31,8 +31,17 @@ export interface CacheOptions {
   readonly authFile?: string | undefined;
   /** Certificates in PEM that are trusted besides the system's. */
   readonly caFile?: string | undefined;
+  /** Where mirrors are configured; where containerd and Podman have it by default. */
+  readonly registryConfig?: RegistryConfig | undefined;
   /** Receives the events of every call. It must not throw. */
   readonly onEvent?: EventSink | undefined;
+}
+
+export interface RegistryConfig {
+  /** containerd's tree of hosts.toml files; /etc/containerd/certs.d by default. */
+  readonly hostsDirectory?: string | undefined;
+  /** Podman's registries.conf, read together with the directory of its name and `.d`. */
+  readonly registriesConf?: string | undefined;
 }
 
 export interface PullOptions {
@@ -261,9 +270,10 @@ export class BytecodeCache {
 }
 
 async function openRegistry(options: CacheOptions, store: Store): Promise<ImageSource> {
-  const { limits, plainHttp, authFile, caFile } = options;
+  const { limits, plainHttp, authFile, caFile, registryConfig } = options;
   const { RegistrySource } = await import("./source/registry/registry-source.js");
-  return new RegistrySource({ limits, plainHttp, authFile, caFile, challenges: store.hosts });
+  const challenges = store.hosts;
+  return new RegistrySource({ limits, plainHttp, authFile, caFile, challenges, ...registryConfig });
 }
 
 /**

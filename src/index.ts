@@ -12,6 +12,8 @@ export { BpfcacheError, type ErrorCode, exitStatus } from "./core/errors.js";
 export type { CacheEvent, EventSink } from "./core/events.js";
 export { defaultLimits, type Limits } from "./core/limits.js";
 export type { Platform } from "./core/platform.js";
+export type { GlobalValue } from "./image/btf/encode-value.js";
+export type { GlobalValues } from "./image/elf/set-globals.js";
 export type { BatchResult, FailedImage } from "./pull/batch.js";
 export type { PullPolicy } from "./pull/policy.js";
 export { BytecodeReader, openReader, type ReaderOptions, type ReadOptions } from "./reader.js";

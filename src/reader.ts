@@ -1,8 +1,7 @@
 import { hostPlatform, normalizePlatform, type Platform, parsePlatform } from "./core/platform.js";
 import { parseReference } from "./core/reference.js";
-import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
+import type { Bytecode, BytecodeDescription, BytecodeOptions } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
-import type { ObjectChoice } from "./store/lookup.js";
 import { Store } from "./store/store.js";
 
 export interface ReaderOptions {
@@ -10,8 +9,8 @@ export interface ReaderOptions {
   readonly directory: string;
 }
 
-/** Which of an image's objects, and for which platform: this host's by default. */
-export interface ReadOptions extends ObjectChoice {
+/** Which of an image's objects, for which platform (this host's by default), and with which values of its globals. */
+export interface ReadOptions extends BytecodeOptions {
   /** `os/arch[/variant]`. */
   readonly platform?: string | Platform | undefined;
 }
@@ -29,8 +28,13 @@ export class BytecodeReader {
   }
 
   /**
-   * The object that a reference names, as a copy of its own, re-hashed before it is handed out.
-   * Throws USAGE (malformed reference; several objects and no choice), NOT_CACHED, CACHE_CORRUPT.
+   * The object that a reference names, as a copy of its own, re-hashed before it is handed out. With `globals`, global
+   * variables of the copy have other values, as libbpf and aya set them before a load; `digest` stays that of the
+   * object in the cache. Throws USAGE (malformed reference; several objects and no choice; a global that is not there or
+   * a value that does not fit it), NOT_CACHED, CACHE_CORRUPT.
+   *
+   * @example
+   * const { bytes } = reader.bytecode("quay.io/org/program:v1", { globals: { limit: 100, interface_name: "eth0" } });
    */
   bytecode(reference: string, options: ReadOptions = {}): Bytecode {
     return this.#store.bytecode(parseReference(reference), platformOf(options.platform), options);
@@ -38,7 +42,8 @@ export class BytecodeReader {
 
   /**
    * The same without a copy: `use` gets the bytes where they lie in the database. They are valid only until it
-   * returns, so it must be synchronous, must not keep them, and must not read from this cache meanwhile (USAGE).
+   * returns, so it must be synchronous, must not keep them, and must not read from this cache meanwhile (USAGE). With
+   * `globals` there is a copy after all, the one that has their values.
    */
   withBytecode<T>(
     reference: string,

@@ -1,17 +1,20 @@
 import { writeFileSync } from "node:fs";
 import { BpfcacheError } from "../core/errors.js";
 import { openReader } from "../reader.js";
+import { parseGlobals } from "./global-values.js";
 import type { VerbContext } from "./verb.js";
 
 export async function run({ words, options, settings, output }: VerbContext): Promise<void> {
   const [reference = ""] = words;
   const file = options.value("output");
+  const globals = parseGlobals(options.values("global"));
   const reader = openReader({ directory: settings.directory });
   try {
     const { bytes, ...description } = reader.bytecode(reference, {
       platform: settings.platform,
       object: options.value("object"),
       program: options.value("program"),
+      globals,
     });
     if (file !== undefined) writeFile(file, bytes);
     else if (output.isJson) {

@@ -21,7 +21,7 @@ async function main(argv: readonly string[]): Promise<number> {
         hint: "bpfcache --help lists them.",
       });
     }
-    return await runVerb(verb, rest, output);
+    return await runVerb(verb, rest);
   } catch (error) {
     return output.error(toBpfcacheError(error));
   }
@@ -35,7 +35,7 @@ function showHelp(argv: readonly string[]): number {
   return 0;
 }
 
-async function runVerb(verb: VerbSpec, argv: readonly string[], output: Output): Promise<number> {
+async function runVerb(verb: VerbSpec, argv: readonly string[]): Promise<number> {
   const { words, options } = parseOptions(argv, [...globalOptions, ...verb.options]);
   if (options.isSet("help")) {
     process.stdout.write(verbHelp(verb));
@@ -46,6 +46,7 @@ async function runVerb(verb: VerbSpec, argv: readonly string[], output: Output):
   }
   const settings = readSettings(options, process.env);
   const progress = startProgress(settings.progress, settings.isVerbose);
+  const output = new Output(settings.isJson, () => progress.end());
   const { run } = await verb.load();
   try {
     const { onEvent } = progress;

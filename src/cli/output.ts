@@ -3,13 +3,17 @@ import { type BpfcacheError, exitStatus } from "../core/errors.js";
 /** Where results go: stdout, as one JSON document or as text for people. */
 export class Output {
   readonly isJson: boolean;
+  readonly #beforePrinting: () => void;
 
-  constructor(isJson: boolean) {
+  /** `beforePrinting` clears the progress display: on a terminal both share the line. */
+  constructor(isJson: boolean, beforePrinting: () => void = () => {}) {
     this.isJson = isJson;
+    this.#beforePrinting = beforePrinting;
   }
 
   /** Prints `document` with --json, else what `text` makes of it. */
   result(document: unknown, text: () => string): void {
+    this.#beforePrinting();
     process.stdout.write(this.isJson ? `${JSON.stringify(document, null, 2)}\n` : text());
   }
 

@@ -57,7 +57,8 @@ class LiveLine implements Progress {
   #done = 0;
   #failed = 0;
   #bytes = 0;
-  #isDrawn = false;
+  /** What stands on the line now. */
+  #drawn = "";
   #drawnAt = 0;
 
   constructor(isVerbose: boolean) {
@@ -99,14 +100,16 @@ class LiveLine implements Progress {
     const failed = this.#failed === 0 ? "" : `, ${this.#failed} failed`;
     const current = under[0] === undefined ? "" : `  ${under[0].reference}`;
     const line = `${this.#done} done${failed}, ${formatBytes(bytes)}${current}`;
+    const shown = line.slice(0, Math.max(20, (process.stderr.columns || 80) - 1));
+    if (shown === this.#drawn) return;
     this.#erase();
-    write(line.slice(0, Math.max(20, (process.stderr.columns ?? 80) - 1)));
-    this.#isDrawn = true;
+    write(shown);
+    this.#drawn = shown;
     this.#drawnAt = Date.now();
   }
 
   #erase(): void {
-    if (this.#isDrawn) write("\r\u001b[2K");
-    this.#isDrawn = false;
+    if (this.#drawn !== "") write("\r\u001b[2K");
+    this.#drawn = "";
   }
 }

@@ -18,6 +18,8 @@ export const globalOptions: readonly OptionSpec[] = [
   { name: "authfile", value: "FILE", summary: "credentials, in the form of Docker's config.json" },
   { name: "ca-file", value: "FILE", summary: "certificates (PEM) to trust besides the system's" },
   { name: "plain-http", value: "HOST", multiple: true, summary: "speak http to this registry" },
+  { name: "hosts-dir", value: "DIR", summary: "mirrors, as containerd's hosts.toml files have them" },
+  { name: "registries-conf", value: "FILE", summary: "mirrors, as Podman's registries.conf has them" },
   { name: "json", summary: "print the result as one JSON document" },
   { name: "progress", value: "STYLE", summary: "auto, tty, plain, json or quiet" },
   { name: "verbose", summary: "also show each request" },
@@ -35,6 +37,8 @@ export interface Settings {
   readonly authFile: string | undefined;
   readonly caFile: string | undefined;
   readonly plainHttp: readonly string[];
+  readonly hostsDirectory: string | undefined;
+  readonly registriesConf: string | undefined;
   readonly isJson: boolean;
   readonly progress: ProgressStyle;
   readonly isVerbose: boolean;
@@ -56,6 +60,8 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
     authFile: options.value("authfile"),
     caFile: options.value("ca-file"),
     plainHttp: options.values("plain-http"),
+    hostsDirectory: options.value("hosts-dir"),
+    registriesConf: options.value("registries-conf"),
     isJson: options.isSet("json"),
     progress: parseProgress(options.value("progress") ?? "auto"),
     isVerbose: options.isSet("verbose"),
@@ -65,7 +71,17 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
 /** The settings as the library wants them. */
 export function toCacheOptions(settings: Settings): CacheOptions {
   const { directory, platform, pullPolicy, isOffline, authFile, caFile, plainHttp } = settings;
-  return { directory, platform, pullPolicy, offline: isOffline, authFile, caFile, plainHttp };
+  const { hostsDirectory, registriesConf } = settings;
+  return {
+    directory,
+    platform,
+    pullPolicy,
+    offline: isOffline,
+    authFile,
+    caFile,
+    plainHttp,
+    registryConfig: { hostsDirectory, registriesConf },
+  };
 }
 
 function defaultDirectory(environment: NodeJS.ProcessEnv): string {

@@ -70,8 +70,21 @@ export const verbs: readonly VerbSpec[] = [
     name: "cat",
     usage: "REF [-o FILE]",
     summary: "write an eBPF object to standard output or a file",
-    options: [{ name: "output", short: "o", value: "FILE", summary: "write here instead" }, ...choose],
-    examples: ["cat quay.io/org/xdp:v1 -o xdp.o", "cat quay.io/org/app:v1 --program xdp_pass > xdp.o"],
+    options: [
+      { name: "output", short: "o", value: "FILE", summary: "write here instead" },
+      ...choose,
+      {
+        name: "global",
+        value: "NAME=VALUE",
+        multiple: true,
+        summary: "set a variable in the copy: 7, -1, 0x1f, true, text, 80,443 or hex:00ff",
+      },
+    ],
+    examples: [
+      "cat quay.io/org/xdp:v1 -o xdp.o",
+      "cat quay.io/org/app:v1 --program xdp_pass > xdp.o",
+      "cat quay.io/org/app:v1 --global limit=100 --global interface=eth0 -o app.o",
+    ],
     words: { min: 1, max: 1 },
     load: () => import("./cat.js"),
   },

@@ -2,6 +2,7 @@ import { type Digest, digestOf } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import type { Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
+import { type GlobalValues, setGlobals } from "../image/elf/set-globals.js";
 import type { Environment } from "./environment.js";
 import { digestKey } from "./keys.js";
 import { chooseObject, find, type ObjectChoice } from "./lookup.js";
@@ -16,7 +17,7 @@ import {
 /** What a loader gets to know of the object it was given: the four digests by name, and what is in it. */
 export interface BytecodeDescription {
   readonly reference: string;
-  /** The object digest: sha256 of the bytes. */
+  /** The object digest: sha256 of the object as it is stored, also when `globals` changed the bytes handed out. */
   readonly digest: Digest;
   readonly rootDigest: Digest;
   readonly manifestDigest: Digest;
@@ -25,6 +26,15 @@ export interface BytecodeDescription {
   readonly name: string;
   readonly size: number;
   readonly programs: readonly ProgramEntry[];
+}
+
+/** Which object, and what to change in the copy of it that is handed out. */
+export interface BytecodeOptions extends ObjectChoice {
+  /**
+   * Values for global variables of `.rodata` and `.data`, written in place by their BTF types: numbers, bigints,
+   * booleans, text for char arrays, names of enumerators, arrays, or bytes. The stored object stays as it is.
+   */
+  readonly globals?: GlobalValues | undefined;
 }
 
 export interface Bytecode extends BytecodeDescription {
@@ -47,28 +57,31 @@ export class BytecodeAccess {
     this.#environment = environment;
   }
 
-  /** Throws NOT_CACHED, CACHE_CORRUPT, or USAGE when several objects fit the choice. */
-  read(reference: Reference, platform: Platform, choice: ObjectChoice): Bytecode {
-    return this.use(reference, platform, choice, (view, description) => ({
+  /** Throws NOT_CACHED, CACHE_CORRUPT, or USAGE when several objects fit the choice or a global cannot be set. */
+  read(reference: Reference, platform: Platform, options: BytecodeOptions): Bytecode {
+    return this.use(reference, platform, options, (view, description) => ({
       ...description,
-      bytes: Buffer.from(view),
+      // With globals it is a copy already.
+      bytes: options.globals === undefined ? Buffer.from(view) : view,
     }));
   }
 
-  /** Calls `use` with the bytes where they lie; they are gone when it returns. */
+  /** Calls `use` with the bytes where they lie, gone when it returns; with globals, with a copy that has their values. */
   use<T>(
     reference: Reference,
     platform: Platform,
-    choice: ObjectChoice,
+    options: BytecodeOptions,
     use: (view: Uint8Array, description: BytecodeDescription) => T,
   ): T {
     return this.#environment.snapshot(() => {
       const record = find(this.#environment, reference, platform);
       if (record === undefined) throw notCached(reference);
-      const object = chooseObject(record.objects, platform, choice);
+      const object = chooseObject(record.objects, platform, options);
       const view = this.#environment.tree("objects").view(digestKey(object.digest));
       this.#verify(view, object, reference);
-      return this.#environment.guardView(() => use(view, describe(reference, record, object)));
+      const bytes =
+        options.globals === undefined ? view : withGlobals(view, options.globals, reference.toString());
+      return this.#environment.guardView(() => use(bytes, describe(reference, record, object)));
     });
   }
 
@@ -90,6 +103,14 @@ export class BytecodeAccess {
       found: view === undefined ? "nothing" : digestOf(view),
       hint: "Remove the image and pull it again.",
     });
+  }
+}
+
+function withGlobals(view: Uint8Array, globals: GlobalValues, reference: string): Uint8Array {
+  try {
+    return setGlobals(view, globals);
+  } catch (error) {
+    throw error instanceof BpfcacheError ? error.about(reference) : error;
   }
 }
 

@@ -1,13 +1,19 @@
 import { type Digest, verifyDigest } from "../core/digest.js";
 import { formatPlatform, type Platform } from "../core/platform.js";
 import { parseReference, type Reference } from "../core/reference.js";
-import { type Bytecode, BytecodeAccess, type BytecodeDescription, notCached } from "./bytecode.js";
+import {
+  type Bytecode,
+  BytecodeAccess,
+  type BytecodeDescription,
+  type BytecodeOptions,
+  notCached,
+} from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
 import { holdersOf, isHeld, manifestOfHolder, releaseReference } from "./holders.js";
 import { HostMemory } from "./hosts.js";
 import { digestKey, referenceKey, referencePrefix } from "./keys.js";
-import { find, findReference, type ObjectChoice } from "./lookup.js";
+import { find, findReference } from "./lookup.js";
 import { type Publication, publish, putReference } from "./publish.js";
 import {
   type ImageRecord,
@@ -138,17 +144,17 @@ export class Store {
   }
 
   /** A copy of an object's bytes, re-hashed. Throws NOT_CACHED, CACHE_CORRUPT, or USAGE when the choice is not unique. */
-  bytecode(reference: Reference, platform: Platform, choice: ObjectChoice): Bytecode {
-    return this.#bytecode.read(reference, platform, choice);
+  bytecode(reference: Reference, platform: Platform, options: BytecodeOptions): Bytecode {
+    return this.#bytecode.read(reference, platform, options);
   }
 
   withBytecode<T>(
     reference: Reference,
     platform: Platform,
-    choice: ObjectChoice,
+    options: BytecodeOptions,
     use: (view: Uint8Array, description: BytecodeDescription) => T,
   ): T {
-    return this.#bytecode.use(reference, platform, choice, use);
+    return this.#bytecode.use(reference, platform, options, use);
   }
 
   /** Removes a reference, on one platform or on all, with all that nothing else needs. Throws NOT_CACHED. */

@@ -25,7 +25,12 @@ class UserWithHelper implements Disposable {
   constructor(answer: keyof typeof answers, config: unknown) {
     const [bin, docker] = [this.#user.path("bin"), this.#user.path(".docker")];
     for (const directory of [bin, docker]) mkdirSync(directory);
-    const helper = ["#!/bin/sh", "host=$(cat)", `echo "$1 $host" >> '${this.#notes}'`, `echo $$ > '${this.#pid}'`];
+    const helper = [
+      "#!/bin/sh",
+      "host=$(cat)",
+      `echo "$1 $host" >> '${this.#notes}'`,
+      `echo $$ > '${this.#pid}'`,
+    ];
     const program = join(bin, "docker-credential-bpfcachetest");
     writeFileSync(program, [...helper, answers[answer], ""].join("\n"), { mode: 0o700 });
     writeFileSync(join(docker, "config.json"), JSON.stringify(config));
@@ -74,7 +79,10 @@ describe.skipIf(missing)(`a credential helper${missing ?? ""}`, () => {
     registry = await DockerRegistry.start({ basic: login });
     reference = registry.reference("org/pass:v1");
     otherReference = registry.reference("org/other:v1");
-    await pushWithSkopeo({ [reference]: imageNamed("pass"), [otherReference]: imageNamed("other") }, { login });
+    await pushWithSkopeo(
+      { [reference]: imageNamed("pass"), [otherReference]: imageNamed("other") },
+      { login },
+    );
   });
   afterAll(() => registry?.[Symbol.asyncDispose]());
 
@@ -103,7 +111,9 @@ describe.skipIf(missing)(`a credential helper${missing ?? ""}`, () => {
       expect(user.questions()).toHaveLength(1);
       expect(json((await user.pull(reference)).stdout)).toMatchObject({ from: "cache", requests: 0 });
       const byDigest = `${registry.host}/org/pass@${rootDigest}`;
-      expect(json((await user.pull(byDigest, "--pull-policy", "Always")).stdout)).toMatchObject({ requests: 0 });
+      expect(json((await user.pull(byDigest, "--pull-policy", "Always")).stdout)).toMatchObject({
+        requests: 0,
+      });
       expect((await user.pull(otherReference, "--offline")).status).toBe(4);
       expect(user.questions()).toEqual([]);
     });
@@ -121,16 +131,14 @@ describe.skipIf(missing)(`a credential helper${missing ?? ""}`, () => {
     });
 
     it.each([
-      ["wrongPassword", "UNAUTHORIZED"],
-      ["failure", "TOOL_FAILED"],
-    ] as const)("with a %s is %s, and no word of it is repeated", async (answer, code) => {
+      ["a wrong password", "wrongPassword", "UNAUTHORIZED"],
+      ["a failure", "failure", "TOOL_FAILED"],
+    ] as const)("that answers with %s has no word of its answer repeated", async (_, answer, code) => {
       using user = new UserWithHelper(answer, forThisRegistry());
       const { stdout, stderr } = await user.pull(reference);
-      expect(lastLine(stderr).error).toMatchObject({
-        code,
-        message: expect.stringContaining("docker-credential-bpfcachetest"),
-      });
+      expect(lastLine(stderr).error).toMatchObject({ code });
       expect(stdout + stderr).not.toContain("Sesame0pen");
+      expect(stdout + stderr).not.toContain(Buffer.from("me:Sesame0pen").toString("base64"));
     });
 
     it("that does not answer is killed after 30 seconds", async () => {

@@ -47,7 +47,13 @@ describe.skipIf(missing)(`Debian's docker-registry with token authentication${mi
   async function pulledBy(user: User, name: string, ...options: string[]): Promise<Cost> {
     let requests = 0;
     const exchanges = await observe(async () => {
-      const { stdout, stderr } = await user.bpfcache(["pull", reference(name), "--json", ...platform, ...options]);
+      const { stdout, stderr } = await user.bpfcache([
+        "pull",
+        reference(name),
+        "--json",
+        ...platform,
+        ...options,
+      ]);
       if (stdout === "") throw new Error(stderr);
       requests = json(stdout).requests;
     });
@@ -125,7 +131,14 @@ describe.skipIf(missing)(`Debian's docker-registry with token authentication${mi
       },
       "skopeo copy": (from, into) => {
         const override = ["--override-os=linux", "--override-arch=amd64"];
-        return ["skopeo", ...override, "copy", "--src-tls-verify=false", `docker://${from}`, `oci:${into}:v1`];
+        return [
+          "skopeo",
+          ...override,
+          "copy",
+          "--src-tls-verify=false",
+          `docker://${from}`,
+          `oci:${into}:v1`,
+        ];
       },
       "crane pull": (from, into) => {
         const cached = ["--format=oci", `--cache_path=${into}-blobs`];
@@ -136,7 +149,7 @@ describe.skipIf(missing)(`Debian's docker-registry with token authentication${mi
     it("is asked no less by any than by us: cold, through an index, and for what is there already", async () => {
       const ours = await newProcesses();
       const rows: Record<string, Cost[]> = {
-        "bpfcache": ours,
+        bpfcache: ours,
         "bpfcache, registry known": await knownRegistry(),
         "bpfcache, one process": await oneProcess(),
       };
@@ -158,7 +171,8 @@ describe.skipIf(missing)(`Debian's docker-registry with token authentication${mi
     /** A row of the table: what a first pull costs, one through an index, and the same again. */
     async function measure(pull: (name: string) => Promise<Cost>): Promise<Cost[]> {
       const costs: Cost[] = [];
-      for (const name of ["org/app:single-3", "org/app:index-3", "org/app:index-3"]) costs.push(await pull(name));
+      for (const name of ["org/app:single-3", "org/app:index-3", "org/app:index-3"])
+        costs.push(await pull(name));
       return costs;
     }
 

@@ -51,8 +51,7 @@ export async function pushWithSkopeo(
     layout,
     Object.entries(images).map(([name, root]) => ({ name, root })),
   );
-  const tls =
-    certificates === undefined ? ["--dest-tls-verify=false"] : [`--dest-cert-dir=${certificates}`];
+  const tls = certificates === undefined ? ["--dest-tls-verify=false"] : [`--dest-cert-dir=${certificates}`];
   const creds = login === undefined ? [] : [`--dest-creds=${login.username}:${login.password}`];
   for (const reference of Object.keys(images)) {
     const names = [`oci:${layout}:${reference}`, `docker://${reference}`];
@@ -61,7 +60,12 @@ export async function pushWithSkopeo(
 }
 
 /** Pushes an image over HTTP: many are a matter of seconds, without a process for each. */
-export async function pushOverHttp(host: string, repository: string, tag: string, image: TestImage): Promise<void> {
+export async function pushOverHttp(
+  host: string,
+  repository: string,
+  tag: string,
+  image: TestImage,
+): Promise<void> {
   const base = `http://${host}/v2/${repository}`;
   for (const [digest, bytes] of image.blobs) {
     const upload = await fetch(`${base}/blobs/uploads/`, { method: "POST" });
@@ -71,7 +75,9 @@ export async function pushOverHttp(host: string, repository: string, tag: string
   }
   const { bytes, mediaType } = image.manifest;
   const headers = { "content-type": mediaType };
-  await requireCreated(fetch(`${base}/manifests/${tag}`, { method: "PUT", headers, body: new Uint8Array(bytes) }));
+  await requireCreated(
+    fetch(`${base}/manifests/${tag}`, { method: "PUT", headers, body: new Uint8Array(bytes) }),
+  );
 }
 
 async function requireCreated(sent: Promise<Response>): Promise<void> {

@@ -11,7 +11,8 @@ export function requireMountNamespaces(): string | undefined {
     return undefined;
   } catch {
     const reason = "needs mount namespaces";
-    if (process.env["BPFCACHE_REQUIRE_TOOLS"]) throw new Error(`${reason}, and BPFCACHE_REQUIRE_TOOLS forbids skipping`);
+    if (process.env["BPFCACHE_REQUIRE_TOOLS"])
+      throw new Error(`${reason}, and BPFCACHE_REQUIRE_TOOLS forbids skipping`);
     return ` (skipped: ${reason})`;
   }
 }

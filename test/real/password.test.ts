@@ -10,7 +10,11 @@ const image = imageNamed("pass");
 
 /** The registries that ask for a password by HTTP Basic, and what it takes to run them. */
 const registries = [
-  { name: "Debian's docker-registry", program: "docker-registry", start: () => DockerRegistry.start({ basic: login }) },
+  {
+    name: "Debian's docker-registry",
+    program: "docker-registry",
+    start: () => DockerRegistry.start({ basic: login }),
+  },
   { name: "zot", program: "zot", start: () => Zot.start(login) },
 ];
 

@@ -222,31 +222,3 @@ describe.skipIf(missing)(`images in Debian's docker-registry${missing ?? ""}`, (
     reader.close();
   });
 });
-
-const missingForBasic = missing ?? requireTools("htpasswd");
-describe.skipIf(missingForBasic)(`a docker-registry with passwords${missingForBasic ?? ""}`, () => {
-  it("serves an image to the right credentials only", async () => {
-    await using registry = await DockerRegistry.start({ basic: { username: "me", password: "secret" } });
-    const reference = registry.reference("org/xdp-pass:v1");
-    const from = `oci:${layout}:registry.example/bpfcache/xdp-pass:v1`;
-    await execute("skopeo", [
-      "copy",
-      "--dest-tls-verify=false",
-      "--dest-creds=me:secret",
-      from,
-      `docker://${reference}`,
-    ]);
-    const authFile = (password: string) => {
-      const file = join(scratch, `${password}.json`);
-      const auth = Buffer.from(`me:${password}`).toString("base64");
-      writeFileSync(file, JSON.stringify({ auths: { [registry.host]: { auth } } }), { mode: 0o600 });
-      return file;
-    };
-    {
-      await using cache = await openCache({ authFile: authFile("wrong") });
-      await expect(cache.pull(reference)).rejects.toMatchObject({ code: "UNAUTHORIZED" });
-    }
-    await using cache = await openCache({ authFile: authFile("secret") });
-    expect((await cache.pull(reference)).objects).toHaveLength(1);
-  });
-});

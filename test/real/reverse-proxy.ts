@@ -109,7 +109,11 @@ export class ReverseProxy implements AsyncDisposable {
   }
 }
 
-export async function deliverAll(body: IncomingMessage, response: ServerResponse, exchange: Exchange): Promise<void> {
+export async function deliverAll(
+  body: IncomingMessage,
+  response: ServerResponse,
+  exchange: Exchange,
+): Promise<void> {
   for await (const chunk of body) response.write(chunk);
   exchange.endedAt = performance.now();
   response.end();

@@ -20,10 +20,7 @@ export class TinyProxy implements AsyncDisposable {
     const config = join(directory, "tinyproxy.conf");
     writeFileSync(config, `Port ${port}\nListen 127.0.0.1\nAllow 127.0.0.1\nLogLevel Info\n`);
     const [command, ...args] = withHosts(join(directory, "hosts"), names, ["tinyproxy", "-d", "-c", config]);
-    const { program } = await ServerProgram.start(
-      { command, args, ready: /Starting main loop/ },
-      directory,
-    );
+    const { program } = await ServerProgram.start({ command, args, ready: /Starting main loop/ }, directory);
     return new TinyProxy(`http://127.0.0.1:${port}`, program);
   }
 

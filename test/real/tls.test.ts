@@ -2,11 +2,16 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openCache } from "../../src/index.js";
 import { json, lastLine, User } from "../cli/command.js";
+import { mainProgram, run } from "../reliability/processes.js";
 import { makeCertificates, type TestCertificates } from "../source/registry/certificates.js";
 import { requireTools } from "../support/tools.js";
 import { writeCertsD } from "./certs-d.js";
 import { DockerRegistry } from "./docker-registry.js";
 import { imageNamed, pushWithSkopeo } from "./images.js";
+import { requireMountNamespaces, withHosts } from "./named-hosts.js";
+
+/** In the servers' certificate, and led to this machine where a test says so. */
+const name = "registry.example";
 
 const missing = requireTools("docker-registry", "skopeo", "openssl");
 describe.skipIf(missing)(`Debian's docker-registry with TLS by a private authority${missing ?? ""}`, () => {
@@ -49,7 +54,9 @@ describe.skipIf(missing)(`Debian's docker-registry with TLS by a private authori
 
     it("with the authority's certificate named", async () => {
       using user = new User();
-      expect(json((await pull(user, registry, "--ca-file", certificates.caFile)).stdout)).toMatchObject(pulled);
+      expect(json((await pull(user, registry, "--ca-file", certificates.caFile)).stdout)).toMatchObject(
+        pulled,
+      );
     });
 
     it("by a program that names the authority's certificate", async () => {
@@ -97,11 +104,27 @@ describe.skipIf(missing)(`Debian's docker-registry with TLS by a private authori
       using user = new User();
       const { status, stderr } = await pull(user, pickyRegistry, "--ca-file", certificates.caFile);
       expect(status).toBe(6);
-      expect(lastLine(stderr).error).toMatchObject({
-        code: "UNREACHABLE",
-        message: expect.stringMatching(/certificate/),
-        hint: expect.stringContaining("certs.d"),
-      });
+      expect(lastLine(stderr).error).toMatchObject(certificateWanted);
     });
+
+    const missingHosts = missing ?? requireTools("unshare") ?? requireMountNamespaces();
+    it.skipIf(missingHosts)(
+      `just so under a name that is not this machine's${missingHosts ?? ""}`,
+      async () => {
+        using user = new User();
+        const reference = pickyRegistry.reference(nameOfImage).replace("127.0.0.1", name);
+        const words = [mainProgram, "pull", reference, "--json", "--ca-file", certificates.caFile];
+        const [command, ...args] = withHosts(user.path("hosts"), [name], [process.execPath, ...words]);
+        const { status, stderr } = await run(command, args, { env: user.environment });
+        expect(status).toBe(6);
+        expect(lastLine(stderr).error).toMatchObject(certificateWanted);
+      },
+    );
   });
 });
+
+const certificateWanted = {
+  code: "UNREACHABLE",
+  message: expect.stringMatching(/certificate/),
+  hint: expect.stringContaining("certs.d"),
+};

@@ -28,13 +28,26 @@ export class TokenServer implements AsyncDisposable {
 
   private constructor(login: Login) {
     this.#login = login;
-    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", "token.key"];
+    const key = [
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:prime256v1",
+      "-nodes",
+      "-keyout",
+      "token.key",
+    ];
     const certificate = ["-out", "token.pem", "-subj", "/CN=token server", "-days", "2"];
-    execFileSync("openssl", ["req", "-x509", ...key, ...certificate], { cwd: this.#directory, stdio: "pipe" });
+    execFileSync("openssl", ["req", "-x509", ...key, ...certificate], {
+      cwd: this.#directory,
+      stdio: "pipe",
+    });
     this.#server = createServer((request, response) => {
       const token = this.#grant(request);
       response.writeHead(token === undefined ? 401 : 200, { "content-type": "application/json" });
-      response.end(JSON.stringify(token === undefined ? { details: "wrong password" } : { token, expires_in: 300 }));
+      response.end(
+        JSON.stringify(token === undefined ? { details: "wrong password" } : { token, expires_in: 300 }),
+      );
     });
   }
 
@@ -77,7 +90,9 @@ export class TokenServer implements AsyncDisposable {
     const { raw } = new X509Certificate(readFileSync(this.certificateFile));
     const header = { typ: "JWT", alg: "ES256", x5c: [raw.toString("base64")] };
     const claims = { iss: this.issuer, aud: this.service, sub: subject, jti: randomUUID(), ...times, access };
-    const signed = [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString("base64url")).join(".");
+    const signed = [header, claims]
+      .map((part) => Buffer.from(JSON.stringify(part)).toString("base64url"))
+      .join(".");
     const key = createPrivateKey(readFileSync(join(this.#directory, "token.key")));
     const signature = sign("sha256", Buffer.from(signed), { key, dsaEncoding: "ieee-p1363" });
     return `${signed}.${signature.toString("base64url")}`;

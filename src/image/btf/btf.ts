@@ -33,6 +33,12 @@ export interface BtfMember {
   readonly typeId: number;
 }
 
+export interface BtfEnumerator {
+  readonly name: string;
+  /** Its bits, as a number of 64: whether they mean a negative one, clang before 15 does not tell. */
+  readonly bits: bigint;
+}
+
 export interface BtfVariable {
   readonly name: string;
   readonly typeId: number;
@@ -101,6 +107,23 @@ export class Btf {
       name: this.#strings.name(this.#types.u32(at)),
       typeId: this.#types.u32(at + 4),
     }));
+  }
+
+  /** What the bits of an integer mean (BTF_INT_SIGNED and BTF_INT_BOOL of linux/btf.h). */
+  encodingOf(integer: BtfType): { readonly isSigned: boolean; readonly isBoolean: boolean } {
+    const encoding = (this.#types.u32(integer.detailsOffset) >>> 24) & 0xf;
+    return { isSigned: (encoding & 1) !== 0, isBoolean: (encoding & 4) !== 0 };
+  }
+
+  enumerators({ kind: typeKind, memberCount, detailsOffset }: BtfType): readonly BtfEnumerator[] {
+    const entryBytes = typeKind === kind.enum64 ? 12 : 8;
+    return Array.from({ length: memberCount }, (_, index) => {
+      const at = detailsOffset + entryBytes * index;
+      const name = this.#strings.name(this.#types.u32(at));
+      const low = this.#types.u32(at + 4);
+      if (typeKind !== kind.enum64) return { name, bits: BigInt.asUintN(64, BigInt(low | 0)) };
+      return { name, bits: (BigInt(this.#types.u32(at + 8)) << 32n) | BigInt(low) };
+    });
   }
 
   elementOf(array: BtfType): { readonly typeId: number; readonly count: number } {

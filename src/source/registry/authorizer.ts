@@ -8,13 +8,11 @@ import { checkRealm } from "./realm.js";
 import { SingleFlight } from "./single-flight.js";
 import { basicAuthorization } from "./token-request.js";
 import type { TokenService } from "./token-service.js";
-import type { Answer, Call } from "./transport.js";
+import type { Answer, Call, Home } from "./transport.js";
 
 /** What is asked of which registry: a token is good for one repository. */
-export interface Protected {
+export interface Protected extends Home {
   readonly host: string;
-  readonly origin: string;
-  readonly isLocal: boolean;
   readonly repository: string;
 }
 

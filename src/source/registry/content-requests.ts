@@ -12,7 +12,6 @@ export function manifestRequest(endpoint: Endpoint, reference: Reference): Regis
   return {
     method: "GET",
     endpoint,
-    repository,
     path: `manifests/${digest ?? tag}`,
     headers: { accept: acceptedManifests },
     accepts: [200],
@@ -20,13 +19,12 @@ export function manifestRequest(endpoint: Endpoint, reference: Reference): Regis
   };
 }
 
-/** Asks for one manifest or blob of a repository. Throws INVALID_IMAGE for a layer that the registry does not keep. */
+/** Asks for one manifest or blob of a repository. */
 export function contentRequest(
   endpoint: Endpoint,
   reference: Reference,
   descriptor: Descriptor,
 ): RegistryRequest {
-  refuseForeign(descriptor);
   const { repository } = reference;
   // Descriptors come from documents of strangers; a digest becomes part of a URL (CVE-2024-3727).
   const digest = parseDigest(descriptor.digest);
@@ -35,7 +33,6 @@ export function contentRequest(
   return {
     method: "GET",
     endpoint,
-    repository,
     path: isManifest ? `manifests/${digest}` : `blobs/${digest}`,
     headers: { accept: isManifest ? acceptedManifests : "*/*" },
     accepts: [200],
@@ -43,8 +40,11 @@ export function contentRequest(
   };
 }
 
-/** A layer that lives elsewhere would have us ask a stranger's server on a stranger's word (CVE-2020-15157). */
-function refuseForeign({ mediaType, urls, digest }: Descriptor): void {
+/**
+ * A layer that lives elsewhere would have us ask a stranger's server on a stranger's word (CVE-2020-15157). Throws
+ * INVALID_IMAGE.
+ */
+export function refuseForeign({ mediaType, urls, digest }: Descriptor): void {
   const isForeign = /nondistributable|\.foreign\./.test(mediaType);
   if (!isForeign && (urls === undefined || urls.length === 0)) return;
   throw new RegistryFailure(

@@ -3,6 +3,7 @@ import type { LookupFunction } from "node:net";
 import { rootCertificates } from "node:tls";
 import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
 import type { Limits } from "../../core/limits.js";
+import type { ConnectionSettings } from "../locations/location.js";
 import { isLoopbackHost, isReservedAddress } from "./addresses.js";
 import { RegistryFailure } from "./failure.js";
 import { type HostCertificates, readCertificate, readHostCertificates } from "./host-certificates.js";
@@ -30,6 +31,8 @@ export class Dispatchers {
   readonly #options: DispatcherOptions;
   readonly #made = new Map<string, Dispatcher>();
   readonly #certificates = new Map<string, HostCertificates | undefined>();
+  /** Settings of single hosts, by number. */
+  readonly #numbers = new Map<ConnectionSettings, number>();
   #ownAuthorities: string[] | undefined;
 
   constructor(options: DispatcherOptions) {
@@ -37,12 +40,13 @@ export class Dispatchers {
   }
 
   /** Throws USAGE when the certificates for a host cannot be read. */
-  for(url: URL, isGuarded: boolean): Dispatcher {
+  for(url: URL, isGuarded: boolean, connection?: ConnectionSettings): Dispatcher {
     const isProxied = hasProxy(this.#options.environment) && !isLoopbackHost(url.hostname);
     const certificates = url.protocol === "https:" ? this.#certificatesOf(url.host) : undefined;
     const whose = certificates === undefined ? "anybody" : url.host;
-    const key = `${isGuarded ? "guarded" : "open"} ${isProxied ? "proxied" : "direct"} ${whose}`;
-    const made = this.#made.get(key) ?? this.#make(isGuarded, isProxied, certificates);
+    const how = connection === undefined ? "as usual" : this.#numberOf(connection);
+    const key = `${isGuarded ? "guarded" : "open"} ${isProxied ? "proxied" : "direct"} ${whose} ${how}`;
+    const made = this.#made.get(key) ?? this.#make(isGuarded, isProxied, certificates, connection);
     this.#made.set(key, made);
     return made;
   }
@@ -54,47 +58,61 @@ export class Dispatchers {
     await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
   }
 
-  #make(isGuarded: boolean, isProxied: boolean, certificates: HostCertificates | undefined): Dispatcher {
-    const { limits, lookup = systemLookup } = this.#options;
-    const tls = this.#tls(certificates);
+  #make(
+    isGuarded: boolean,
+    isProxied: boolean,
+    certificates: HostCertificates | undefined,
+    connection: ConnectionSettings | undefined,
+  ): Dispatcher {
+    const { limits, lookup = systemLookup, environment } = this.#options;
+    const tls = this.#tls([certificates, connection].filter((settings) => settings !== undefined));
+    const connectTimeout = connection?.connectTimeoutMs ?? limits.connectTimeoutMs;
     const pool = {
       connections: connectionsPerOrigin,
       keepAliveTimeout: keepAliveMs,
       keepAliveMaxTimeout: 10 * keepAliveMs,
-      connectTimeout: limits.connectTimeoutMs,
+      connectTimeout,
     };
+    const requestTls = connection?.skipsVerification === true ? { ...tls, rejectUnauthorized: false } : tls;
     const connect = {
-      ...tls,
-      timeout: limits.connectTimeoutMs,
+      ...requestTls,
+      timeout: connectTimeout,
       lookup: isGuarded ? guarded(lookup) : lookup,
     };
-    if (!isProxied) return new Agent({ ...pool, connect });
+    const { proxy } = connection ?? {};
+    if (!isProxied && proxy === undefined) return new Agent({ ...pool, connect });
     // A proxy looks names up itself, so the guard cannot see addresses there; the proxy's own rules have to do.
     // Plain http goes through it without CONNECT, which many proxies allow for port 443 only.
-    const proxies = proxiesOf(this.#options.environment);
+    const proxies: Proxies =
+      proxy === undefined ? proxiesOf(environment) : { httpProxy: proxy, httpsProxy: proxy, noProxy: "" };
     return new EnvHttpProxyAgent({
       ...pool,
       ...proxies,
       connect,
-      requestTls: tls,
-      proxyTls: tls,
+      requestTls,
+      // What a registry is shown or excused from is not meant for a proxy.
+      proxyTls: this.#tls([]),
       proxyTunnel: false,
     });
   }
 
   /** A private CA is added to the public ones, it does not replace them. */
-  #tls(certificates: HostCertificates | undefined): { ca?: string[]; cert?: string[]; key?: string[] } {
+  #tls(settings: readonly HostCertificates[]): { ca?: string[]; cert?: string[]; key?: string[] } {
     const { caFile, environment } = this.#options;
     this.#ownAuthorities ??= caFile === undefined ? [] : [readCertificate(caFile)];
-    const own = [...this.#ownAuthorities, ...(certificates?.ca ?? [])];
+    const own = [...this.#ownAuthorities, ...settings.flatMap(({ ca }) => ca)];
     const extra = environment["NODE_EXTRA_CA_CERTS"] || undefined;
     // Node forgets its extra authorities as soon as it is given any.
     const all = [...rootCertificates, ...own, ...(extra === undefined ? [] : [readCertificate(extra)])];
-    const client =
-      certificates === undefined || certificates.cert.length === 0
-        ? {}
-        : { cert: [...certificates.cert], key: [...certificates.key] };
+    const cert = settings.flatMap((each) => each.cert);
+    const client = cert.length === 0 ? {} : { cert, key: settings.flatMap(({ key }) => key) };
     return own.length === 0 ? client : { ca: all, ...client };
+  }
+
+  #numberOf(connection: ConnectionSettings): number {
+    const number = this.#numbers.get(connection) ?? this.#numbers.size;
+    this.#numbers.set(connection, number);
+    return number;
   }
 
   #certificatesOf(host: string): HostCertificates | undefined {

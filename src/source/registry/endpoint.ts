@@ -1,16 +1,14 @@
+import type { Location, Scheme } from "../locations/location.js";
 import { isLoopbackHost, isReservedHost } from "./addresses.js";
 
-export type Scheme = "http:" | "https:";
-
-/** Where the registry of a reference is asked. */
-export interface Endpoint {
-  /** The registry as references name it: credentials and tokens belong to this name. */
-  readonly host: string;
+/** A place where a repository is asked for, with all that the client has to know of it. */
+export interface Endpoint extends Location {
   /** Where requests go, host[:port]. */
   readonly networkHost: string;
   /**
    * Schemes to try, in this order. A named host has one, so nothing can talk us down from https. A loopback host has
-   * two: development registries there speak http, and going up to https when that fails gives nothing away.
+   * two: development registries there speak http, and going up to https when that fails gives nothing away. And so
+   * has a host that this machine's configuration calls insecure, which is tried over https first.
    */
   readonly schemes: readonly [Scheme, ...Scheme[]];
   /** On this machine or link: then it may send us to others there. */
@@ -20,13 +18,14 @@ export interface Endpoint {
 /** Docker Hub goes by one name and is served under another. */
 const networkHosts: Readonly<Record<string, string>> = { "docker.io": "registry-1.docker.io" };
 
-export function endpointOf(host: string, plainHttp: readonly string[]): Endpoint {
+export function endpointOf(location: Location, plainHttp: readonly string[]): Endpoint {
+  const { host } = location;
   const networkHost = networkHosts[host] ?? host;
   const hostname = new URL(`https://${networkHost}`).hostname;
   return {
-    host,
+    ...location,
     networkHost,
-    schemes: schemesOf(host, hostname, plainHttp),
+    schemes: location.schemes ?? schemesOf(host, hostname, plainHttp),
     isLocal: isReservedHost(hostname),
   };
 }
@@ -44,4 +43,15 @@ function schemesOf(
   if (isPlain) return ["http:"];
   if (!isLoopbackHost(hostname) || host.endsWith(":443")) return ["https:"];
   return ["http:", "https:"];
+}
+
+/** The URL of something in the endpoint's repository; `path` may bring a query along. */
+export function urlAt(endpoint: Endpoint, origin: string, path: string): URL {
+  const url = new URL(`${origin}${endpoint.apiPath}/${endpoint.repository}/${path}`);
+  const { namespace } = endpoint;
+  if (namespace !== undefined && !url.searchParams.has("ns")) {
+    // Appended as text: what a registry put into the query of a next page stays as it wrote it.
+    url.search = `${url.search === "" ? "?" : `${url.search}&`}ns=${encodeURIComponent(namespace)}`;
+  }
+  return url;
 }

@@ -46,6 +46,13 @@ const lasting = new Set([
 const tlsHint =
   "Give its authority's certificate with --ca-file, or name the host with --plain-http if it speaks http.";
 
+const timeouts = new Set([
+  "ETIMEDOUT",
+  "UND_ERR_CONNECT_TIMEOUT",
+  "UND_ERR_HEADERS_TIMEOUT",
+  "UND_ERR_BODY_TIMEOUT",
+]);
+
 /** No answer, or half of one. */
 export class NetworkFailure extends RegistryFailure {
   constructor(
@@ -61,6 +68,11 @@ export class NetworkFailure extends RegistryFailure {
       retryable: !isTls && !lasting.has(systemCode) && !isOtherProtocol(cause),
       hint: isTls ? tlsHint : undefined,
     });
+  }
+
+  /** It took as long as we were willing to wait. */
+  get isTimeout(): boolean {
+    return timeouts.has(this.systemCode);
   }
 
   /** The other side does speak TLS, but cannot show who it is. */

@@ -14,12 +14,11 @@ export function nextLink(headers: readonly string[]): string | undefined {
 }
 
 /**
- * Where a next page is, below `/v2/<repository>/`. It must be of the same registry and repository as the page that
+ * Where a next page is, below the path of the repository, such as `/v2/org/program/`. It must be of the same registry and repository as the page that
  * names it: following it elsewhere would carry Authorization there (GHSA-h7vf-4x9w-h99v). Throws UNREACHABLE.
  */
-export function pathOfNextPage(link: string, page: URL, repository: string): string {
+export function pathOfNextPage(link: string, page: URL, prefix: string): string {
   const next = URL.canParse(link, page.href) ? new URL(link, page) : undefined;
-  const prefix = `/v2/${repository}/`;
   if (next === undefined || next.origin !== page.origin || !next.pathname.startsWith(prefix)) {
     throw new RegistryFailure(
       "UNREACHABLE",

@@ -12,7 +12,6 @@ import type { Answer, Call } from "./transport.js";
 
 export interface ReferrersWanted {
   readonly endpoint: Endpoint;
-  readonly repository: string;
   readonly subject: Digest;
   readonly artifactType?: string | undefined;
 }
@@ -80,7 +79,7 @@ export class Referrers {
     });
   }
 
-  async #page(answer: Answer, { repository, subject, endpoint }: ReferrersWanted): Promise<Page> {
+  async #page(answer: Answer, { subject, endpoint }: ReferrersWanted): Promise<Page> {
     const bytes = await answer.readAll(this.limits.manifestBytes);
     if (bytes === undefined) {
       throw new RegistryFailure(
@@ -92,16 +91,18 @@ export class Referrers {
     const link = nextLink(headerValues(answer.headers, "link"));
     return {
       manifests: index.kind === "index" ? index.manifests : [],
-      next: link === undefined ? undefined : pathOfNextPage(link, answer.url, repository),
+      next:
+        link === undefined
+          ? undefined
+          : pathOfNextPage(link, answer.url, `${endpoint.apiPath}/${endpoint.repository}/`),
     };
   }
 }
 
-function indexRequest({ endpoint, repository, subject }: ReferrersWanted, path: string): RegistryRequest {
+function indexRequest({ endpoint, subject }: ReferrersWanted, path: string): RegistryRequest {
   return {
     method: "GET",
     endpoint,
-    repository,
     path,
     headers: { accept: mediaTypes.ociIndex },
     accepts: [200],

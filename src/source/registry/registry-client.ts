@@ -1,7 +1,7 @@
 import type { Limits } from "../../core/limits.js";
 import type { Authorization, Authorizer, Protected } from "./authorizer.js";
 import type { Clock } from "./clock.js";
-import type { Endpoint } from "./endpoint.js";
+import { type Endpoint, urlAt } from "./endpoint.js";
 import { RegistryFailure } from "./failure.js";
 import { FirstContact } from "./first-contact.js";
 import { header } from "./headers.js";
@@ -9,15 +9,14 @@ import { sendFollowing } from "./redirects.js";
 import type { Retries } from "./retries.js";
 import type { Schemes } from "./schemes.js";
 import { statusFailure } from "./status-failure.js";
-import type { Answer, Call, Transport } from "./transport.js";
+import type { Answer, Call, Home, Transport } from "./transport.js";
 import type { Warnings } from "./warnings.js";
 
 /** One thing wanted from a repository. */
 export interface RegistryRequest {
   readonly method: "GET" | "HEAD";
   readonly endpoint: Endpoint;
-  readonly repository: string;
-  /** Below `/v2/<repository>/`. */
+  /** Below the path of the endpoint's repository, such as `/v2/org/program/`. */
   readonly path: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Statuses that are an answer; all others become errors. */
@@ -90,7 +89,7 @@ export class RegistryClient {
     authorization: Authorization | undefined,
     call: Call,
   ): Promise<Answer> {
-    const { endpoint, method, repository, path } = request;
+    const { endpoint, method, path } = request;
     const identity: Record<string, string> =
       authorization === undefined ? {} : { authorization: authorization.header };
     return await this.schemes.reach(endpoint, (origin) =>
@@ -98,9 +97,9 @@ export class RegistryClient {
         this.transport,
         {
           method,
-          url: new URL(`${origin}/v2/${repository}/${path}`),
+          url: urlAt(endpoint, origin, path),
           headers: { ...request.headers, ...identity },
-          home: { origin, isLocal: endpoint.isLocal },
+          home: homeOf(endpoint, origin),
         },
         call,
         this.limits.redirects,
@@ -108,10 +107,14 @@ export class RegistryClient {
     );
   }
 
-  #protected({ endpoint, repository }: RegistryRequest): Protected {
-    const { host, isLocal } = endpoint;
-    return { host, isLocal, repository, origin: this.schemes.origin(endpoint) };
+  #protected({ endpoint }: RegistryRequest): Protected {
+    const { host, repository } = endpoint;
+    return { host, repository, ...homeOf(endpoint, this.schemes.origin(endpoint)) };
   }
+}
+
+function homeOf({ isLocal, headers, connection }: Endpoint, origin: string): Home {
+  return { origin, isLocal, headers, connection };
 }
 
 /** A 401 after a redirect to elsewhere is none of ours: answering it would hand our credentials over (CVE-2020-15157). */

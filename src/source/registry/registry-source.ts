@@ -1,21 +1,23 @@
 import type { LookupFunction } from "node:net";
-import { type Digest, digestAlgorithm, digestOf } from "../../core/digest.js";
-import { type BpfcacheError, throwIfAborted, toBpfcacheError } from "../../core/errors.js";
+import { type Digest, DigestVerifier, digestAlgorithm, digestOf } from "../../core/digest.js";
+import { BpfcacheError, throwIfAborted, toBpfcacheError } from "../../core/errors.js";
 import { type Limits, withLimits } from "../../core/limits.js";
 import type { Reference } from "../../core/reference.js";
 import type { Descriptor } from "../../image/descriptor.js";
+import { parseManifest } from "../../image/manifest.js";
 import type { CredentialProvider } from "../credentials/credential.js";
 import { FileCredentials } from "../credentials/file-credentials.js";
 import type { ImageSource, Resolution, ResolveOptions, SourceOptions } from "../image-source.js";
+import { Locations } from "../locations/locations.js";
 import { Authorizer } from "./authorizer.js";
 import { type ChallengeMemory, challengeMemory } from "./challenge-memory.js";
 import { type Clock, systemClock } from "./clock.js";
-import { contentRequest, manifestRequest } from "./content-requests.js";
+import { contentRequest, manifestRequest, refuseForeign } from "./content-requests.js";
 import { Dispatchers } from "./dispatchers.js";
-import { type Endpoint, endpointOf } from "./endpoint.js";
 import { RegistryFailure } from "./failure.js";
 import { contentType, header } from "./headers.js";
 import { certificateDirectories } from "./host-certificates.js";
+import { Places, type Turn } from "./places.js";
 import { Referrers } from "./referrers.js";
 import { RegistryClient, type RegistryRequest } from "./registry-client.js";
 import { ResumableBlob } from "./resumable-blob.js";
@@ -35,6 +37,10 @@ export interface RegistryOptions {
   readonly caFile?: string | undefined;
   /** Directories with a directory of certificates per host; Podman's and Docker's certs.d unless given. */
   readonly certificateDirectories?: readonly string[] | undefined;
+  /** containerd's tree of hosts.toml files; it must exist. /etc/containerd/certs.d unless given, if that exists. */
+  readonly hostsDirectory?: string | undefined;
+  /** Podman's registries.conf, read with the files in the directory of its name and `.d`; its usual places unless given. */
+  readonly registriesConf?: string | undefined;
   /** Replaces the credential files altogether. */
   readonly credentials?: CredentialProvider | undefined;
   /** Where challenges of registries are remembered; in memory unless given. */
@@ -51,17 +57,16 @@ export interface RegistryOptions {
 export class RegistrySource implements ImageSource {
   readonly name = "registry";
   readonly #limits: Limits;
-  readonly #plainHttp: readonly string[];
   readonly #transport: Transport;
   readonly #retries: Retries;
   readonly #client: RegistryClient;
   readonly #referrers: Referrers;
+  readonly #places: Places;
   readonly #warnings = new Warnings();
 
   constructor(options: RegistryOptions = {}) {
     const { authFile, caFile, clock = systemClock, environment = process.env, lookup } = options;
     this.#limits = withLimits(options.limits);
-    this.#plainHttp = options.plainHttp ?? [];
     this.#transport = new Transport(
       new Dispatchers({
         limits: this.#limits,
@@ -86,6 +91,9 @@ export class RegistrySource implements ImageSource {
       clock,
     );
     this.#referrers = new Referrers(this.#client, this.#limits);
+    const { hostsDirectory, registriesConf, plainHttp = [] } = options;
+    const locations = new Locations({ hostsDirectory, registriesConf, environment });
+    this.#places = new Places(locations, plainHttp, this.#warnings, clock);
   }
 
   async resolve(reference: Reference, options: ResolveOptions = {}): Promise<Resolution> {
@@ -95,12 +103,10 @@ export class RegistrySource implements ImageSource {
       // A digest names the same bytes for ever: nothing to ask.
       if (known !== undefined && known.digest === reference.digest)
         return { unchanged: true, bytesFetched: 0 };
-      const call = callFor(reference, options);
-      const request = manifestRequest(this.#endpoint(reference), reference);
-      if (known !== undefined && (await this.#isUnchangedOnHub(request, known.digest, call))) {
-        return { unchanged: true, bytesFetched: 0 };
-      }
-      return await this.#getRoot(request, reference, known, call);
+      const capability = reference.digest === undefined ? "resolve" : "pull";
+      return await this.#places.ask(reference, capability, callFor(reference, options), (turn) =>
+        this.#resolveAt(turn, reference, known),
+      );
     });
   }
 
@@ -110,11 +116,10 @@ export class RegistrySource implements ImageSource {
     options: SourceOptions = {},
   ): Promise<AsyncIterable<Uint8Array>> {
     return await aboutReference(reference, async () => {
-      const request = contentRequest(this.#endpoint(reference), reference, descriptor);
-      const call = callFor(reference, options);
-      const blob = new ResumableBlob(this.#client, this.#retries, request, descriptor.size, call);
-      await blob.open();
-      return blob;
+      refuseForeign(descriptor);
+      return await this.#places.ask(reference, "pull", callFor(reference, options), (turn) =>
+        this.#fetchAt(turn, reference, descriptor),
+      );
     });
   }
 
@@ -128,14 +133,24 @@ export class RegistrySource implements ImageSource {
     options: SourceOptions & { readonly artifactType?: string | undefined } = {},
   ): Promise<readonly Descriptor[]> {
     return await aboutReference(reference, async () => {
-      const { repository } = reference;
-      const wanted = {
-        endpoint: this.#endpoint(reference),
-        repository,
-        subject,
-        artifactType: options.artifactType,
-      };
-      return await this.#referrers.list(wanted, callFor(reference, options));
+      const { artifactType } = options;
+      let isKnownOfNone = false;
+      try {
+        return await this.#places.ask(reference, "referrers", callFor(reference, options), async (turn) => {
+          const { endpoint, call, isMirror } = turn;
+          const found = await this.#referrers.list({ endpoint, subject, artifactType }, call);
+          if (!isMirror || found.length > 0) return found;
+          // A mirror that does not keep them looks like one that has none.
+          isKnownOfNone = true;
+          throw new RegistryFailure(
+            "NOT_FOUND",
+            `${endpoint.networkHost} knows nothing that refers to ${subject}`,
+          );
+        });
+      } catch (error) {
+        if (isKnownOfNone && error instanceof BpfcacheError && error.code === "UNREACHABLE") return [];
+        throw error;
+      }
     });
   }
 
@@ -143,8 +158,39 @@ export class RegistrySource implements ImageSource {
     await this.#transport.close();
   }
 
-  #endpoint({ host }: Reference): Endpoint {
-    return endpointOf(host, this.#plainHttp);
+  async #resolveAt(turn: Turn, reference: Reference, known: ResolveOptions["known"]): Promise<Resolution> {
+    const { endpoint, call, isMirror } = turn;
+    const request = manifestRequest(endpoint, reference);
+    if (known !== undefined && (await this.#isUnchangedOnHub(request, known.digest, call))) {
+      return { unchanged: true, bytesFetched: 0 };
+    }
+    const resolution = await this.#getRoot(request, reference, known, call);
+    if (isMirror && !resolution.unchanged) parseManifest(resolution.bytes, resolution.descriptor.mediaType);
+    return resolution;
+  }
+
+  /** From a mirror, all of it is read and checked first: what the reader has seen cannot be taken back. */
+  async #fetchAt(
+    { endpoint, call, isMirror }: Turn,
+    reference: Reference,
+    descriptor: Descriptor,
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const request = contentRequest(endpoint, reference, descriptor);
+    const blob = new ResumableBlob(this.#client, this.#retries, request, descriptor.size, call);
+    await blob.open();
+    if (!isMirror) return blob;
+    const verifier = new DigestVerifier(
+      descriptor.digest,
+      descriptor.size,
+      `${endpoint.networkHost} sent something else as ${request.what}`,
+    );
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of blob.chunks()) {
+      verifier.update(chunk);
+      chunks.push(chunk);
+    }
+    verifier.finish();
+    return handedOn(chunks);
   }
 
   /** Docker Hub counts every GET of a manifest against the user's quota, and HEAD not at all. */
@@ -202,6 +248,10 @@ export class RegistrySource implements ImageSource {
     const shown = claimed.slice(0, 80);
     this.#warnings.warn(`${answer.url.host} calls ${request.what} ${shown}, but it is ${digest}`, call);
   }
+}
+
+async function* handedOn(chunks: readonly Uint8Array[]): AsyncGenerator<Uint8Array, void, undefined> {
+  yield* chunks;
 }
 
 function callFor(reference: Reference, { signal, onEvent, onRequest }: SourceOptions): Call {

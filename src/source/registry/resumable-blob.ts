@@ -42,16 +42,21 @@ export class ResumableBlob implements AsyncIterable<Uint8Array> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<Uint8Array, void, undefined> {
-    let part = this.#first === undefined ? undefined : { answer: this.#first, seen: 0 };
-    this.#first = undefined;
     try {
-      while (part !== undefined) {
-        const before = this.#received;
-        const broken = yield* this.#read(part);
-        part = await this.#next(part.answer, broken, this.#received - before);
-      }
+      yield* this.chunks();
     } catch (error) {
       throw toBpfcacheError(error).about(this.call.reference);
+    }
+  }
+
+  /** The stream, with failures as the client knows them. */
+  async *chunks(): AsyncGenerator<Uint8Array, void, undefined> {
+    let part = this.#first === undefined ? undefined : { answer: this.#first, seen: 0 };
+    this.#first = undefined;
+    while (part !== undefined) {
+      const before = this.#received;
+      const broken = yield* this.#read(part);
+      part = await this.#next(part.answer, broken, this.#received - before);
     }
   }
 

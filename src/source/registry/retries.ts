@@ -2,6 +2,7 @@ import { emit } from "../../core/events.js";
 import { backoffMs, longestRetryAfterMs } from "./backoff.js";
 import type { Clock } from "./clock.js";
 import { RegistryFailure } from "./failure.js";
+import { NetworkFailure } from "./network-failure.js";
 import type { Call } from "./transport.js";
 
 /**
@@ -33,7 +34,7 @@ export class Retries {
 
   /** Returns when, after so many failures in a row, another attempt is due; throws the failure when none is. */
   async wait(failure: RegistryFailure, failures: number, host: string, call: Call): Promise<void> {
-    const delayMs = this.#delay(failure, failures);
+    const delayMs = this.#delay(failure, failures, call);
     if (delayMs === undefined) throw failure;
     emit(call.onEvent, {
       event: "retry",
@@ -48,10 +49,15 @@ export class Retries {
   }
 
   /** How long to wait before trying again, or undefined to let the failure stand. */
-  #delay(failure: RegistryFailure, failures: number): number | undefined {
-    if (!failure.retryable || failures > this.#retries) return undefined;
+  #delay(failure: RegistryFailure, failures: number, { patience }: Call): number | undefined {
+    const { retries, longestWaitMs } = patience ?? {
+      retries: this.#retries,
+      longestWaitMs: longestRetryAfterMs,
+    };
+    if (!failure.retryable || failures > Math.min(retries, this.#retries)) return undefined;
+    if (patience !== undefined && failure instanceof NetworkFailure && failure.isTimeout) return undefined;
     const asked = failure.retryAfterMs ?? 0;
-    if (asked > longestRetryAfterMs) return undefined;
+    if (asked > longestWaitMs) return undefined;
     // Never sooner than asked, and not all at the same moment.
     return asked + backoffMs(failures, this.#clock);
   }
@@ -64,6 +70,7 @@ export class Retries {
   async #quiet(host: string, call: Call): Promise<void> {
     const remaining = (this.#quietUntil.get(host) ?? 0) - this.#clock.now();
     if (remaining <= 0) return;
-    await this.#clock.sleep(Math.min(remaining, longestRetryAfterMs), call.signal);
+    const longestWaitMs = call.patience?.longestWaitMs ?? longestRetryAfterMs;
+    await this.#clock.sleep(Math.min(remaining, longestWaitMs), call.signal);
   }
 }

@@ -3,6 +3,7 @@ import { type Dispatcher, request as send } from "undici";
 import { throwIfAborted } from "../../core/errors.js";
 import { type EventSink, emit } from "../../core/events.js";
 import type { Limits } from "../../core/limits.js";
+import type { ConnectionSettings } from "../locations/location.js";
 import { isReservedHost } from "./addresses.js";
 import { type Dispatchers, reservedAddressFailure } from "./dispatchers.js";
 import { RegistryFailure } from "./failure.js";
@@ -16,12 +17,25 @@ export interface Call {
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: EventSink | undefined;
   readonly onRequest?: (() => void) | undefined;
+  /** How long to bear with failures; as long as the limits allow unless given. */
+  readonly patience?: Patience | undefined;
+}
+
+/** For a place that is not the only one: better to go on to the next than to insist. */
+export interface Patience {
+  readonly retries: number;
+  /** The longest wait that a server may ask for. */
+  readonly longestWaitMs: number;
 }
 
 /** The registry a request is made for. What is not of its origin was chosen by it, not by the user. */
 export interface Home {
   readonly origin: string;
   readonly isLocal: boolean;
+  /** Sent to this origin only, with every request, those for tokens too. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
+  /** How to connect to this origin; to others it is of no concern. */
+  readonly connection?: ConnectionSettings | undefined;
 }
 
 export interface HttpRequest {
@@ -46,9 +60,10 @@ export class Transport {
   async send(request: HttpRequest, call: Call): Promise<Answer> {
     throwIfAborted(call.signal);
     const { method, url, home } = request;
-    const isGuarded = !home.isLocal && url.origin !== home.origin;
+    const isHome = url.origin === home.origin;
+    const isGuarded = !home.isLocal && !isHome;
     if (isGuarded && isReservedHost(url.hostname)) throw reservedAddressFailure(url.host);
-    const dispatcher = this.#dispatchers.for(url, isGuarded);
+    const dispatcher = this.#dispatchers.for(url, isGuarded, isHome ? home.connection : undefined);
     const started = performance.now();
     const finished = (status: number, bytes: number) =>
       emit(call.onEvent, {
@@ -66,7 +81,12 @@ export class Transport {
         dispatcher,
         method,
         // identity: a digest is over the bytes as stored, and decoding chains are an attack (CVE-2026-22036).
-        headers: { "user-agent": "bpfcache", "accept-encoding": "identity", ...request.headers },
+        headers: {
+          "user-agent": "bpfcache",
+          ...(isHome ? home.headers : {}),
+          "accept-encoding": "identity",
+          ...request.headers,
+        },
         body: request.body ?? null,
         signal: call.signal ?? null,
         headersTimeout: this.#limits.headersTimeoutMs,

@@ -17,6 +17,11 @@ export class BtfBuilder {
     return ++this.#count;
   }
 
+  /** The offset of a name, for details that hold one. */
+  string(name: string): number {
+    return this.#name(name);
+  }
+
   int(name: string, size: number): number {
     return this.add(1, name, 0, size, size * 8);
   }

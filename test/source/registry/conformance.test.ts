@@ -1,12 +1,13 @@
 import { parseReference } from "../../../src/core/reference.js";
-import { RegistrySource } from "../../../src/source/registry/registry-source.js";
+
 import { startTestRegistry } from "../../support/test-registry.js";
 import { describeImageSource } from "../conformance.js";
+import { sourceFor } from "./support.js";
 
 describeImageSource("a registry", async (root) => {
   const registry = await startTestRegistry();
   registry.add("org/prog:v1", root);
-  const source = new RegistrySource();
+  const source = sourceFor();
   return {
     source,
     reference: parseReference(registry.reference("org/prog:v1")),

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { ownLocation } from "../../../src/source/locations/location.js";
 import { isReservedAddress, isReservedHost } from "../../../src/source/registry/addresses.js";
 import { backoffMs, parseRetryAfter } from "../../../src/source/registry/backoff.js";
 import { parseChallenges, preferredChallenge } from "../../../src/source/registry/challenge.js";
@@ -204,6 +205,10 @@ describe("endpoints", () => {
     ["[::1]:5000", [], "[::1]:5000", ["http:", "https:"]],
     ["localhost:443", [], "localhost:443", ["https:"]],
   ])("%s with plain http for %j is %s by %j", (host, plain, networkHost, schemes) => {
-    expect(endpointOf(host, plain)).toMatchObject({ host, networkHost, schemes });
+    expect(endpointOf(ownLocation({ host, repository: "a" }), plain)).toMatchObject({
+      host,
+      networkHost,
+      schemes,
+    });
   });
 });

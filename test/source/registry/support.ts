@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync } from "node:fs";
 import { isIPv6, type LookupFunction } from "node:net";
-import { afterEach } from "vitest";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach } from "vitest";
 import { BpfcacheError } from "../../../src/core/errors.js";
 import type { CacheEvent } from "../../../src/core/events.js";
 import type { Reference } from "../../../src/core/reference.js";
@@ -10,6 +13,11 @@ import type { Clock } from "../../../src/source/registry/clock.js";
 import { type RegistryOptions, RegistrySource } from "../../../src/source/registry/registry-source.js";
 import { FaultServer } from "./fault-server.js";
 import { type Auth, type TestImage, TestRegistry } from "./test-registry.js";
+
+/** Stands for a machine on which nothing is configured. */
+const nothingConfigured = mkdtempSync(join(tmpdir(), "bpfcache-nothing-"));
+
+afterAll(() => rmSync(nothingConfigured, { recursive: true, force: true }));
 
 const cleanups: (() => Promise<void>)[] = [];
 
@@ -63,6 +71,8 @@ export function sourceFor(options: RegistryOptions = {}): RegistrySource {
     credentials: noCredentials,
     environment: {},
     certificateDirectories: [],
+    hostsDirectory: nothingConfigured,
+    registriesConf: "/dev/null",
     clock: new TestClock(),
     ...options,
   });

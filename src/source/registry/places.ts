@@ -1,0 +1,150 @@
+import { BpfcacheError, type ErrorCode } from "../../core/errors.js";
+import { emit } from "../../core/events.js";
+import type { Reference } from "../../core/reference.js";
+import type { Capability } from "../locations/location.js";
+import type { Locations } from "../locations/locations.js";
+import type { Clock } from "./clock.js";
+import { type Endpoint, endpointOf } from "./endpoint.js";
+import { RegistryFailure } from "./failure.js";
+import { RestingHosts } from "./resting-hosts.js";
+import type { Call, Patience } from "./transport.js";
+import type { Warnings } from "./warnings.js";
+
+/** One place, at its turn. */
+export interface Turn {
+  readonly endpoint: Endpoint;
+  readonly call: Call;
+  /** Others are left to ask, so an answer has to be checked before it is taken. */
+  readonly isMirror: boolean;
+}
+
+interface Failed {
+  readonly endpoint: Endpoint;
+  readonly failure: BpfcacheError;
+}
+
+/** Failures of one place, which say nothing of the others. What the user did or has to mend is not among them. */
+const passing: ReadonlySet<ErrorCode> = new Set([
+  "UNREACHABLE",
+  "NOT_FOUND",
+  "UNAUTHORIZED",
+  "INVALID_IMAGE",
+  "DIGEST_MISMATCH",
+  "TOOL_FAILED",
+]);
+
+/** One more try mends a connection that was about to be closed; anything longer is the next place's time. */
+const mirrorPatience: Patience = { retries: 1, longestWaitMs: 1_000 };
+
+/** Asks the places of a reference in their order: mirrors first, until one has it, the registry itself last. */
+export class Places {
+  readonly #resting: RestingHosts;
+
+  constructor(
+    private readonly locations: Locations,
+    private readonly plainHttp: readonly string[],
+    private readonly warnings: Warnings,
+    clock: Clock,
+  ) {
+    this.#resting = new RestingHosts(clock);
+  }
+
+  /**
+   * The first answer there is. When nobody has one, throws what the last place, the registry itself, said, with what
+   * the mirrors said in the message. Throws USAGE when the reference is blocked or the configuration is wrong.
+   */
+  async ask<T>(
+    reference: Reference,
+    capability: Capability,
+    call: Call,
+    ask: (turn: Turn) => Promise<T>,
+  ): Promise<T> {
+    const { mirrors, upstream } = this.#placesFor(reference, capability);
+    const awake = mirrors.filter(({ networkHost }) => this.#resting.reason(networkHost) === undefined);
+    const resting = mirrors.filter((mirror) => !awake.includes(mirror));
+    const failed: Failed[] = [];
+    const tried = async (endpoint: Endpoint): Promise<{ readonly answer: T } | undefined> => {
+      try {
+        const isMirror = endpoint !== upstream;
+        const answer = await ask({
+          endpoint,
+          isMirror,
+          call: isMirror ? { ...call, patience: mirrorPatience } : call,
+        });
+        this.#resting.answered(endpoint.networkHost);
+        return { answer };
+      } catch (error) {
+        if (!(error instanceof BpfcacheError) || !passing.has(error.code)) throw error;
+        if (mirrors.length === 0) throw error;
+        failed.push({ endpoint, failure: error });
+        if (endpoint !== upstream) this.#passOver(endpoint, error, failed.length, call);
+        return undefined;
+      }
+    };
+    for (const endpoint of [...awake, upstream]) {
+      const found = await tried(endpoint);
+      if (found !== undefined) return found.answer;
+    }
+    // Better a mirror that failed a while ago than none, but only where the registry itself could not say no.
+    const isRegistrySilent = failed.at(-1)?.failure.code === "UNREACHABLE";
+    for (const endpoint of isRegistrySilent ? resting : []) {
+      const found = await tried(endpoint);
+      if (found !== undefined) return found.answer;
+    }
+    const unasked = isRegistrySilent ? [] : resting.flatMap((endpoint) => this.#whyUnasked(endpoint));
+    throw allFailed([...failed, ...unasked], upstream);
+  }
+
+  #placesFor(
+    reference: Reference,
+    capability: Capability,
+  ): { readonly mirrors: readonly Endpoint[]; readonly upstream: Endpoint } {
+    const all = this.locations.locationsOf(reference);
+    const able = all.filter(({ capabilities }) => capabilities.has(capability));
+    // "referrers" is younger than the others: where nobody is said to have it, those who resolve are asked.
+    const asked =
+      able.length > 0 || capability !== "referrers"
+        ? able
+        : all.filter(({ capabilities }) => capabilities.has("resolve"));
+    const [upstream, ...mirrors] = asked.map((location) => endpointOf(location, this.plainHttp)).reverse();
+    if (upstream === undefined) throw nobodyMay(reference, capability);
+    return { mirrors: mirrors.reverse(), upstream };
+  }
+
+  #passOver({ networkHost }: Endpoint, failure: BpfcacheError, attempt: number, call: Call): void {
+    if (failure instanceof RegistryFailure) this.#resting.failed(networkHost, failure);
+    const { reference } = call;
+    const reason = failure.message;
+    emit(call.onEvent, { event: "retry", reference, url: networkHost, attempt, delayMs: 0, reason });
+    if (failure.code === "DIGEST_MISMATCH" || failure.code === "INVALID_IMAGE") {
+      this.warnings.warn(`the mirror ${networkHost} is passed over: ${reason}`, call);
+    }
+  }
+
+  #whyUnasked(endpoint: Endpoint): Failed[] {
+    const failure = this.#resting.reason(endpoint.networkHost);
+    return failure === undefined ? [] : [{ endpoint, failure }];
+  }
+}
+
+function allFailed(failed: readonly Failed[], upstream: Endpoint): BpfcacheError {
+  const lead = failed.find(({ endpoint }) => endpoint === upstream)?.failure;
+  const mirrors = failed.filter(({ endpoint }) => endpoint !== upstream).map(named);
+  if (lead === undefined) return new BpfcacheError("INTERNAL", "the registry itself was not asked");
+  const { code, hint, expected, found } = lead;
+  const message =
+    mirrors.length === 0 ? lead.message : `${lead.message}; mirrors asked before: ${mirrors.join("; ")}`;
+  return new BpfcacheError(code, message, { cause: lead, hint, expected, found });
+}
+
+function named({ endpoint: { networkHost }, failure: { message } }: Failed): string {
+  return message.includes(networkHost) ? message : `${networkHost}: ${message}`;
+}
+
+function nobodyMay(reference: Reference, capability: Capability): BpfcacheError {
+  const what =
+    capability === "resolve" ? "what a tag names" : capability === "pull" ? "content" : "referrers";
+  return new BpfcacheError("USAGE", `no place for ${reference.host} may be asked for ${what}`, {
+    hint: 'The capabilities in its hosts.toml leave that out; add "resolve" or "pull", or name a server.',
+  });
+}
