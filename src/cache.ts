@@ -87,7 +87,11 @@ export class BytecodeCache {
   readonly #registry: ImageSource;
 
   /** @internal Use `openCache`. */
-  constructor(store: Store, options: CacheOptions) {
+  static open(options: CacheOptions): BytecodeCache {
+    return new BytecodeCache(Store.open({ directory: options.directory }), options);
+  }
+
+  private constructor(store: Store, options: CacheOptions) {
     this.#store = store;
     this.#options = options;
     this.#puller = new Puller(store, withLimits(options.limits));
@@ -274,16 +278,4 @@ async function openRegistry(options: CacheOptions, store: Store): Promise<ImageS
   const { RegistrySource } = await import("./source/registry/registry-source.js");
   const challenges = store.hosts;
   return new RegistrySource({ limits, plainHttp, authFile, caFile, challenges, ...registryConfig });
-}
-
-/**
- * Opens a cache, making it when there is none. Throws USAGE, CACHE_CORRUPT, CACHE_FULL.
- *
- * @example
- * const cache = await openCache({ directory: "/var/lib/bpfcache" });
- * const image = await cache.pull("quay.io/org/program:v1", { pullPolicy: "IfNotPresent" });
- * await cache.close();
- */
-export async function openCache(options: CacheOptions = {}): Promise<BytecodeCache> {
-  return new BytecodeCache(Store.open({ directory: options.directory }), options);
 }

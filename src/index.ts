@@ -1,11 +1,10 @@
-export {
-  type BatchOptions,
+export type {
+  BatchOptions,
   BytecodeCache,
-  type CacheOptions,
-  openCache,
-  type PulledImage,
-  type PullOptions,
-  type SeedOptions,
+  CacheOptions,
+  PulledImage,
+  PullOptions,
+  SeedOptions,
 } from "./cache.js";
 export type { Digest } from "./core/digest.js";
 export { BpfcacheError, type ErrorCode, exitStatus } from "./core/errors.js";
@@ -14,6 +13,7 @@ export { defaultLimits, type Limits } from "./core/limits.js";
 export type { Platform } from "./core/platform.js";
 export type { GlobalValue } from "./image/btf/encode-value.js";
 export type { GlobalValues } from "./image/elf/set-globals.js";
+export { openCache } from "./open-cache.js";
 export type { BatchResult, FailedImage } from "./pull/batch.js";
 export type { PullPolicy } from "./pull/policy.js";
 export { BytecodeReader, openReader, type ReaderOptions, type ReadOptions } from "./reader.js";

@@ -11,14 +11,14 @@ const order = ["core", "image", "store", "source", "trust", "pull", "bundle", "s
 
 const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"));
 
-function importsOf(file: string): { specifier: string; isTypeOnly: boolean }[] {
+function importsOf(file: string): { specifier: string; isLoaded: boolean }[] {
   const source = ts.createSourceFile(
     file,
     readFileSync(join(src, file), "utf8"),
     ts.ScriptTarget.Latest,
     true,
   );
-  const found: { specifier: string; isTypeOnly: boolean }[] = [];
+  const found: { specifier: string; isLoaded: boolean }[] = [];
   const visit = (node: ts.Node): void => {
     if (
       (ts.isImportDeclaration(node) || ts.isExportDeclaration(node)) &&
@@ -26,13 +26,14 @@ function importsOf(file: string): { specifier: string; isTypeOnly: boolean }[] {
     ) {
       const isTypeOnly = ts.isImportDeclaration(node)
         ? node.importClause?.phaseModifier === ts.SyntaxKind.TypeKeyword || hasOnlyTypeNames(node)
-        : node.isTypeOnly;
-      found.push({ specifier: (node.moduleSpecifier as ts.StringLiteral).text, isTypeOnly });
+        : node.isTypeOnly || hasOnlyTypeExports(node);
+      found.push({ specifier: (node.moduleSpecifier as ts.StringLiteral).text, isLoaded: !isTypeOnly });
     }
     if (ts.isCallExpression(node) && node.expression.kind === ts.SyntaxKind.ImportKeyword) {
       const [argument] = node.arguments;
-      if (argument !== undefined && ts.isStringLiteral(argument))
-        found.push({ specifier: argument.text, isTypeOnly: false });
+      if (argument !== undefined && ts.isStringLiteral(argument)) {
+        found.push({ specifier: argument.text, isLoaded: false });
+      }
     }
     ts.forEachChild(node, visit);
   };
@@ -48,6 +49,11 @@ function hasOnlyTypeNames({ importClause }: ts.ImportDeclaration): boolean {
   );
 }
 
+function hasOnlyTypeExports({ exportClause }: ts.ExportDeclaration): boolean {
+  if (exportClause === undefined || !ts.isNamedExports(exportClause)) return false;
+  return exportClause.elements.every((element) => element.isTypeOnly);
+}
+
 function folderOf(file: string): string {
   return file.includes("/") ? (file.split("/")[0] ?? "") : "";
 }
@@ -57,14 +63,14 @@ function target(file: string, specifier: string): string {
   return relative(src, resolve(src, dirname(file), specifier.replace(/\.js$/, ".ts")));
 }
 
-/** All modules that loading `entry` loads, packages included; what is imported for its types only is not. */
+/** All modules that loading `entry` loads, packages included; not what is imported for its types or on demand. */
 function graphOf(entry: string): Set<string> {
   const seen = new Set<string>();
   const walk = (file: string): void => {
     if (seen.has(file)) return;
     seen.add(file);
-    for (const { specifier, isTypeOnly } of importsOf(file)) {
-      if (isTypeOnly) continue;
+    for (const { specifier, isLoaded } of importsOf(file)) {
+      if (!isLoaded) continue;
       if (specifier.startsWith(".")) walk(target(file, specifier));
       else seen.add(specifier);
     }
@@ -90,14 +96,17 @@ describe("the house", () => {
     if (file !== "index.ts") expect(source).not.toMatch(/^export .* from /m);
   });
 
-  it("the reader loads no network code, no schema library and nothing of source/", () => {
-    const graph = [...graphOf("reader.ts")];
-    expect(graph).toContain("lmdb");
-    expect(graph.filter((module) => /^(undici|zod)$|^(source|pull|serve|cli)\//.test(module))).toEqual([]);
-    expect(graph.filter((module) => /^(node:)?(http|https|http2|net|tls|dgram)$/.test(module))).toEqual([
-      "node:net",
-    ]); // isIPv6
-  });
+  it.each(["reader.ts", "index.ts"])(
+    "%s loads no network code, no schema library and nothing of source/",
+    (entry) => {
+      const graph = [...graphOf(entry)];
+      expect(graph).toContain("lmdb");
+      expect(graph.filter((module) => /^(undici|zod)$|^(source|pull|serve|cli)\//.test(module))).toEqual([]);
+      expect(graph.filter((module) => /^(node:)?(http|https|http2|net|tls|dgram)$/.test(module))).toEqual([
+        "node:net",
+      ]); // isIPv6
+    },
+  );
 
   it("image/ touches no file, socket or database", () => {
     const modules = files

@@ -10,9 +10,9 @@ import {
 } from "node:fs";
 import { fileURLToPath, pathToFileURL } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import { openCache } from "../src/cache.js";
 import { digestOf } from "../src/core/digest.js";
 import { BpfcacheError } from "../src/core/errors.js";
+import { openCache } from "../src/open-cache.js";
 import { openReader } from "../src/reader.js";
 import { Conversation, fixture, mainProgram, run, TemporaryDirectory } from "./reliability/processes.js";
 import { bytecodeImage, minimalBpfElf, type TestImage, writeLayout } from "./support/image-builder.js";

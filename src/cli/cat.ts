@@ -47,6 +47,10 @@ async function writeOut(bytes: Uint8Array): Promise<void> {
     });
   }
   await new Promise<void>((resolve, reject) => {
-    process.stdout.write(bytes, (error) => (error ? reject(error) : resolve()));
+    process.stdout.write(bytes, (error) => {
+      // A reader that has seen enough is no failure of ours.
+      if (error && !("code" in error && error.code === "EPIPE")) reject(error);
+      else resolve();
+    });
   });
 }

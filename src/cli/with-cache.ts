@@ -1,5 +1,6 @@
-import { type BytecodeCache, openCache } from "../cache.js";
+import type { BytecodeCache } from "../cache.js";
 import { BpfcacheError } from "../core/errors.js";
+import { openCache } from "../open-cache.js";
 import { toCacheOptions } from "./settings.js";
 import type { VerbContext } from "./verb.js";
 

@@ -28,8 +28,7 @@ const route = /^\/v2\/(?<name>.+)\/(?<kind>manifests|blobs)\/(?<what>[^/]+)$/;
  */
 export function answer(store: Store, method: string, target: string, requested: IncomingHttpHeaders): Answer {
   try {
-    if (method !== "GET" && method !== "HEAD")
-      return refusal(405, "UNSUPPORTED", "this registry is read-only");
+    if (method !== "GET" && method !== "HEAD") return notAllowed();
     const url = new URL(target, "http://registry");
     if (url.pathname === "/v2/" || url.pathname === "/v2")
       return found(Buffer.from("{}"), "application/json", {});
@@ -103,6 +102,12 @@ function found(body: Buffer, contentType: string, headers: OutgoingHttpHeaders):
 function refusal(status: number, code: RegistryErrorCode, message: string): Answer {
   const body = Buffer.from(`${JSON.stringify({ errors: [{ code, message }] })}\n`);
   return { ...found(body, "application/json", {}), status };
+}
+
+/** RFC 9110 §15.5.6: the answer says which methods there are. */
+function notAllowed(): Answer {
+  const answer = refusal(405, "UNSUPPORTED", "this registry is read-only");
+  return { ...answer, headers: { ...answer.headers, allow: "GET, HEAD" } };
 }
 
 /** A value that fails its check is never sent: the client gets an error instead of wrong bytes. */

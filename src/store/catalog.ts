@@ -2,7 +2,7 @@ import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import type { BpfGlobal, BpfSection } from "../image/elf/bpf-object.js";
 import type { Environment } from "./environment.js";
-import { digestKey } from "./keys.js";
+import { digestKey, readDigestKey } from "./keys.js";
 import {
   type BlobEntry,
   type ImageRecord,
@@ -14,6 +14,11 @@ import {
 } from "./records.js";
 import { isPinned, lastUsedAt } from "./usage.js";
 import { decodeManifest, decodeRecord } from "./values.js";
+
+export interface ReferrerEntry {
+  readonly artifactType: string;
+  readonly digest: Digest;
+}
 
 export interface CachedObject {
   readonly name: string;
@@ -57,6 +62,8 @@ export interface ImageDetails extends CachedImage {
   readonly configDigest: Digest;
   readonly layers: readonly BlobEntry[];
   readonly objects: readonly InspectedObject[];
+  /** Signatures and attestations kept with the root. */
+  readonly referrers: readonly ReferrerEntry[];
   readonly source: string;
   readonly checkedAt: string;
   readonly warnings: readonly string[];
@@ -101,6 +108,7 @@ export function describeImageFully(environment: Environment, record: RefRecord):
         coreRelocations,
       };
     }),
+    referrers: referrersOf(environment, rootDigestOf(record)),
     source: record.source,
     checkedAt: new Date(record.checkedAt).toISOString(),
     warnings: image.warnings,
@@ -126,6 +134,21 @@ function summary(
     pulledAt: new Date(record.pulledAt).toISOString(),
     lastUsedAt: used === undefined ? null : new Date(used).toISOString(),
   };
+}
+
+/** Rows of the tree referrers: subject, artifact type, a zero byte, and the digest of what refers to it. */
+function referrersOf(environment: Environment, subject: Digest): ReferrerEntry[] {
+  const prefix = digestKey(subject);
+  return environment
+    .tree("referrers")
+    .keys(prefix)
+    .map((key) => {
+      const end = key.indexOf(0, prefix.length);
+      return {
+        artifactType: key.toString("utf8", prefix.length, end),
+        digest: readDigestKey(key, end + 1).digest,
+      };
+    });
 }
 
 function imageOf(environment: Environment, record: RefRecord): ImageRecord {

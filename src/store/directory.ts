@@ -38,16 +38,28 @@ export function prepareDirectory(directory: string): void {
 
 /** Checks a directory that is only read. Throws NOT_CACHED when there is no cache, USAGE when it may not be read safely. */
 export function checkReadableDirectory(directory: string): void {
-  if (!existsSync(join(directory, dataFile))) {
-    throw new BpfcacheError("NOT_CACHED", `there is no cache in ${directory}`, {
-      hint: "Fill it with bpfcache prefetch or bpfcache seed, or name another one.",
-    });
-  }
+  requireDataFile(directory);
   refuseWritableByOthers(directory);
   // LMDB registers readers in the lock file. A process that cannot write there would silently read without a lock
   // and get torn pages while someone writes (mdb.c: EACCES or EROFS with MDB_RDONLY means MDB_NOLOCK).
   requireAccess(join(directory, lockFile), constants.R_OK | constants.W_OK, "lock");
 }
+
+function requireDataFile(directory: string): void {
+  try {
+    statSync(join(directory, dataFile));
+  } catch (cause) {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    if (code === "ENOENT" || code === "ENOTDIR") {
+      throw new BpfcacheError("NOT_CACHED", `there is no cache in ${directory}`, {
+        hint: "Fill it with bpfcache prefetch or bpfcache seed, or name another one.",
+      });
+    }
+    throw new BpfcacheError("USAGE", `this user may not enter ${directory}`, { cause, hint: asOwner });
+  }
+}
+
+const asOwner = "Run as the user or group that owns the cache directory.";
 
 /** The mode for files in the directory: its group may share them when the directory itself is shared with it. */
 export function fileMode(directory: string): number {
@@ -68,7 +80,7 @@ function requireAccess(path: string, mode: number, verb: string): void {
   } catch (cause) {
     throw new BpfcacheError("USAGE", `this user may not ${verb} ${path}`, {
       cause,
-      hint: "Run as the user or group that owns the cache directory.",
+      hint: asOwner,
     });
   }
 }

@@ -21,6 +21,9 @@ export const schemaVersion = 1;
 const schemaKey = Buffer.from("schema");
 const environmentIdKey = Buffer.from("environmentId");
 
+/** Of all environments: lmdb-js hands every view of this process out of one buffer. */
+let viewsLive = 0;
+
 export interface EnvironmentOptions {
   /** Where data.mdb is. Without it a temporary one is made, and removed on close. */
   readonly directory?: string | undefined;
@@ -37,7 +40,6 @@ export class Environment {
   readonly #trees = new Map<TreeName, Tree>();
   readonly #isTemporary: boolean;
   #isClosed = false;
-  #viewsLive = 0;
 
   private constructor(directory: string, isTemporary: boolean, root: RootDatabase<Buffer, Buffer>) {
     this.directory = directory;
@@ -55,7 +57,8 @@ export class Environment {
     const path = directory ?? makeTemporaryDirectory();
     if (readOnly) checkReadableDirectory(path);
     else prepareDirectory(path);
-    const finding = checkDataFile(join(path, dataFile), { readOnly });
+    const finding = checkDataFile(join(path, dataFile));
+    if (finding === "empty" && readOnly) throw notYetMade(path);
     if (finding === "short") probe(path);
     const environment = new Environment(path, directory === undefined, openRoot(path, readOnly));
     try {
@@ -108,11 +111,11 @@ export class Environment {
 
   /** Calls `use` with views of values; while it runs, every other read is refused. */
   guardView<T>(use: () => T): T {
-    this.#viewsLive++;
+    viewsLive++;
     try {
       return use();
     } finally {
-      this.#viewsLive--;
+      viewsLive--;
     }
   }
 
@@ -148,10 +151,10 @@ export class Environment {
   }
 
   #requireNoView(): void {
-    if (this.#viewsLive === 0) return;
+    if (viewsLive === 0) return;
     throw new BpfcacheError(
       "USAGE",
-      "the cache was used inside a withBytecode callback, which would overwrite its view",
+      "a cache was used inside a withBytecode callback, which would overwrite its view",
     );
   }
 

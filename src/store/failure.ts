@@ -3,7 +3,7 @@ import { BpfcacheError } from "../core/errors.js";
 
 /** LMDB's own numbers (lmdb.h) and errno values, as lmdb-js puts them into `code`. */
 const codes = {
-  corrupt: new Set([-30_797, -30_796, -30_795, -30_793]), // PAGE_NOTFOUND, CORRUPTED, PANIC, INVALID
+  corrupt: new Set([-30_797, -30_796, -30_795, -30_793, -30_782]), // PAGE_NOTFOUND, CORRUPTED, PANIC, INVALID, BAD_TXN
   full: new Set([-30_792, 27, 28, 122]), // MAP_FULL, EFBIG, ENOSPC, EDQUOT
   readersFull: -30_790,
   inputOutput: 5,

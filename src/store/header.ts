@@ -7,25 +7,25 @@ const dataVersion = 2;
 const metaPageFlag = 0x08;
 
 /**
- * What the header says of a data file. `short`: the newest state counts more pages than the file has. That is what
+ * What the header says of a data file. `empty`: its writer died before the first byte, or is about to write it, and
+ * LMDB will initialise it. `short`: the newest state counts more pages than the file has. That is what
  * truncation looks like, but also what LMDB leaves when pages were allocated at the end and freed again in one
  * transaction: they are never written. Only walking the trees tells the two apart, see `probe`.
  */
-export type HeaderFinding = "sound" | "short";
+export type HeaderFinding = "sound" | "empty" | "short";
 
 /**
  * Checks what LMDB itself trusts blindly: opening a truncated or overwritten data.mdb kills the process (SIGSEGV,
  * SIGBUS), and no exception handler sees it. Throws CACHE_CORRUPT for a file that must not be opened.
  *
- * A missing file is fine, and so is an empty one unless it is opened read-only: LMDB initialises it. The layout is
- * that of lmdb-js's LMDB with data version 2 on 64-bit little-endian hosts (mdb.c, MDB_page and MDB_meta).
+ * A missing file is sound. The layout is that of lmdb-js's LMDB with data version 2 on 64-bit little-endian hosts (mdb.c, MDB_page and MDB_meta).
  */
-export function checkDataFile(path: string, options: { readonly readOnly: boolean }): HeaderFinding {
-  const first = inspect(path, options.readOnly);
+export function checkDataFile(path: string): HeaderFinding {
+  const first = inspect(path);
   if (first === "sound") return first;
   // A writer may have been in the middle of extending the file: only a fault that stays is one.
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
-  const second = inspect(path, options.readOnly);
+  const second = inspect(path);
   if (typeof second === "string") return second;
   throw damaged(path, second.fault);
 }
@@ -41,7 +41,7 @@ interface Fault {
   readonly fault: string;
 }
 
-function inspect(path: string, readOnly: boolean): HeaderFinding | Fault {
+function inspect(path: string): HeaderFinding | Fault {
   let file: number;
   try {
     file = openSync(path, "r");
@@ -59,7 +59,7 @@ function inspect(path: string, readOnly: boolean): HeaderFinding | Fault {
   try {
     const stat = fstatSync(file);
     if (!stat.isFile()) return { fault: "it is not a regular file" };
-    if (stat.size === 0) return readOnly ? { fault: "it is empty" } : "sound";
+    if (stat.size === 0) return "empty";
     const header = Buffer.alloc(Math.min(headerBytes, stat.size));
     readSync(file, header, 0, header.length, 0);
     return inspectHeader(header, stat.size);

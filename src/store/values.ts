@@ -1,20 +1,26 @@
+import { crc32 } from "node:zlib";
 import { BpfcacheError } from "../core/errors.js";
 
 /** The first byte of every value but the blobs, which are kept byte for byte as their digest names them. */
 const formatVersion = 1;
 
+/** LMDB has no checksums, so a record brings its own: version, CRC-32 of the rest, JSON. */
 export function encodeRecord(record: object): Buffer {
-  return Buffer.concat([Buffer.of(formatVersion), Buffer.from(JSON.stringify(record))]);
+  const json = Buffer.from(JSON.stringify(record));
+  const head = Buffer.alloc(5);
+  head.writeUInt8(formatVersion, 0);
+  head.writeUInt32BE(crc32(json), 1);
+  return Buffer.concat([head, json]);
 }
 
 /** The record as it was encoded; it was checked before it was written, so its shape is taken on trust. Throws CACHE_CORRUPT. */
 export function decodeRecord<T>(value: Buffer): T {
   requireVersion(value);
-  try {
-    return JSON.parse(value.toString("utf8", 1)) as T;
-  } catch (cause) {
-    throw new BpfcacheError("CACHE_CORRUPT", "a record of the database is not readable", { cause });
+  const json = value.subarray(5);
+  if (value.length < 5 || value.readUInt32BE(1) !== crc32(json)) {
+    throw new BpfcacheError("CACHE_CORRUPT", "a record of the database is damaged");
   }
+  return JSON.parse(json.toString()) as T;
 }
 
 export interface StoredManifest {

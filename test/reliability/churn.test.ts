@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { openCache } from "../../src/cache.js";
+import { openCache } from "../../src/open-cache.js";
 import { openReader } from "../../src/reader.js";
 import { bytecodeImage, minimalBpfElf, type TestImage, writeLayout } from "../support/image-builder.js";
 import { checkClosure } from "./check-closure.js";

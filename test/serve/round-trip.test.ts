@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type BytecodeCache, openCache } from "../../src/cache.js";
+import type { BytecodeCache } from "../../src/cache.js";
+import { openCache } from "../../src/open-cache.js";
 import type { RegistryServer } from "../../src/serve/server.js";
 import { User } from "../cli/command.js";
 import { run, TemporaryDirectory } from "../reliability/processes.js";

@@ -3,8 +3,9 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { connect } from "node:net";
 import { text } from "node:stream/consumers";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type BytecodeCache, openCache } from "../../src/cache.js";
+import type { BytecodeCache } from "../../src/cache.js";
 import { digestOf } from "../../src/core/digest.js";
+import { openCache } from "../../src/open-cache.js";
 import type { RegistryServer } from "../../src/serve/server.js";
 import { TemporaryDirectory } from "../reliability/processes.js";
 import {

@@ -119,11 +119,11 @@ describe("a damaged file is refused before LMDB sees it", () => {
     }
   });
 
-  it("an empty file is damage to a reader and a beginning to a writer", () => {
+  it("an empty file is a cache not yet made to a reader, and a beginning to a writer", () => {
     fill(directory);
     truncateSync(join(directory, "data.mdb"), 0);
     expect(() => Environment.open({ directory, readOnly: true })).toThrow(
-      expect.objectContaining({ code: "CACHE_CORRUPT" }),
+      expect.objectContaining({ code: "NOT_CACHED" }),
     );
     fill(directory);
   });

@@ -2,7 +2,7 @@ import { mkdtempSync, readFileSync, rmSync, statSync, truncateSync } from "node:
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { openCache } from "../../src/cache.js";
+import { openCache } from "../../src/open-cache.js";
 import { openReader } from "../../src/reader.js";
 import { bytecodeImage, writeLayout } from "../support/image-builder.js";
 

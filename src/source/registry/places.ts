@@ -60,39 +60,41 @@ export class Places {
     ask: (turn: Turn) => Promise<T>,
   ): Promise<T> {
     const { mirrors, upstream } = this.#placesFor(reference, capability);
-    const awake = mirrors.filter(({ networkHost }) => this.#resting.reason(networkHost) === undefined);
-    const resting = mirrors.filter((mirror) => !awake.includes(mirror));
+    if (mirrors.length === 0) return await ask({ endpoint: upstream, isMirror: false, call });
     const failed: Failed[] = [];
-    const tried = async (endpoint: Endpoint): Promise<{ readonly answer: T } | undefined> => {
+    for (const endpoint of this.#inOrder(mirrors, upstream, failed)) {
+      const isMirror = endpoint !== upstream;
       try {
-        const isMirror = endpoint !== upstream;
         const answer = await ask({
           endpoint,
           isMirror,
           call: isMirror ? { ...call, patience: mirrorPatience } : call,
         });
         this.#resting.answered(endpoint.networkHost);
-        return { answer };
+        return answer;
       } catch (error) {
         if (!(error instanceof BpfcacheError) || !passing.has(error.code)) throw error;
-        if (mirrors.length === 0) throw error;
         failed.push({ endpoint, failure: error });
-        if (endpoint !== upstream) this.#passOver(endpoint, error, failed.length, call);
-        return undefined;
+        if (isMirror) this.#passOver(endpoint, error, failed.length, call);
       }
-    };
-    for (const endpoint of [...awake, upstream]) {
-      const found = await tried(endpoint);
-      if (found !== undefined) return found.answer;
     }
-    // Better a mirror that failed a while ago than none, but only where the registry itself could not say no.
-    const isRegistrySilent = failed.at(-1)?.failure.code === "UNREACHABLE";
-    for (const endpoint of isRegistrySilent ? resting : []) {
-      const found = await tried(endpoint);
-      if (found !== undefined) return found.answer;
+    throw allFailed(failed, upstream);
+  }
+
+  /**
+   * Mirrors at rest come last: better one that failed a while ago than none. Where the registry itself has said no,
+   * they are not asked, but counted among those that failed.
+   */
+  *#inOrder(mirrors: readonly Endpoint[], upstream: Endpoint, failed: Failed[]): Generator<Endpoint> {
+    const resting: Failed[] = [];
+    for (const endpoint of mirrors) {
+      const failure = this.#resting.reason(endpoint.networkHost);
+      if (failure === undefined) yield endpoint;
+      else resting.push({ endpoint, failure });
     }
-    const unasked = isRegistrySilent ? [] : resting.flatMap((endpoint) => this.#whyUnasked(endpoint));
-    throw allFailed([...failed, ...unasked], upstream);
+    yield upstream;
+    if (failed.at(-1)?.failure.code === "UNREACHABLE") yield* resting.map(({ endpoint }) => endpoint);
+    else failed.push(...resting);
   }
 
   #placesFor(
@@ -119,11 +121,6 @@ export class Places {
     if (failure.code === "DIGEST_MISMATCH" || failure.code === "INVALID_IMAGE") {
       this.warnings.warn(`the mirror ${networkHost} is passed over: ${reason}`, call);
     }
-  }
-
-  #whyUnasked(endpoint: Endpoint): Failed[] {
-    const failure = this.#resting.reason(endpoint.networkHost);
-    return failure === undefined ? [] : [{ endpoint, failure }];
   }
 }
 

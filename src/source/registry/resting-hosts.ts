@@ -32,6 +32,7 @@ export class RestingHosts {
   /** Only what would be the same for every other question counts: no connection, or a server that wants to be left alone. */
   failed(host: string, failure: RegistryFailure): void {
     const isAboutHost = failure instanceof NetworkFailure || failure.retryAfterMs !== undefined;
+    if (!isAboutHost) this.answered(host);
     // Those that were under way together failed once.
     if (!isAboutHost || this.reason(host) !== undefined) return;
     const last = this.#rests.get(host);

@@ -41,7 +41,7 @@ function mutate(original: Buffer, below: (limit: number) => number): Buffer {
 }
 
 /** Mulberry32: small, seeded, and good enough to pick bytes with. */
-function randomNumbers(seed: number): (limit: number) => number {
+export function randomNumbers(seed: number): (limit: number) => number {
   let state = Math.imul(seed, 0x9e3779b9);
   return (limit) => {
     state = (state + 0x6d2b79f5) | 0;

@@ -305,6 +305,35 @@ describe("a mirror that could not be reached", () => {
     expect(mirror.server.log).toHaveLength(1);
   });
 
+  it("takes no longer than its dial_timeout", async () => {
+    const site = await startSite();
+    const image = publish(site.host, [site.upstream]);
+    const usual = siteOptions(site).lookup;
+    const lookup: typeof usual = (name, options, done) => {
+      if (name !== "slow.example") usual?.(name, options, done);
+    };
+    const source = sourceWithHosts(site, '[host."https://slow.example"]\ndial_timeout = "50ms"', { lookup });
+    const started = performance.now();
+    expect(await pullImage(source, image)).toEqual(image.layerBytes);
+    expect(performance.now() - started).toBeLessThan(5_000);
+  });
+
+  it("is left alone for as long as it asks to be", async () => {
+    const site = await startSite();
+    const mirror = only(site.mirrors);
+    mirror.server.on(/./, status(429, { "retry-after": "100" }));
+    const image = publish(site.host, [site.upstream]);
+    const clock = new TestClock();
+    const source = sourceWithHosts(site, `[host."${urlOf(mirror)}"]`, { clock });
+    await pullImage(source, image);
+    clock.advance(90_000);
+    await source.resolve(image.reference);
+    expect(mirror.server.log).toHaveLength(1);
+    clock.advance(11_000);
+    await source.resolve(image.reference);
+    expect(mirror.server.log).toHaveLength(2);
+  });
+
   it("is not held against it when it merely lacks an image or fails with one", async () => {
     const site = await startSite();
     const mirror = only(site.mirrors);

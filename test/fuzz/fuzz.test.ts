@@ -1,0 +1,54 @@
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { expect, test } from "vitest";
+import { type CampaignReport, type Finding, runCampaign } from "./campaign.js";
+import { targets } from "./targets.js";
+
+/**
+ * Mutants of everything that comes from a registry. Each is made from its number alone, so a finding is repeated by
+ *
+ *     BPFCACHE_FUZZ=1 BPFCACHE_FUZZ_FROM=<number> npx vitest run test/fuzz
+ *
+ * BPFCACHE_FUZZ is how many there are (20,000 in the normal tests). With BPFCACHE_FUZZ_STATE=FILE the campaign writes there
+ * how far it has come, and goes on from there the next time.
+ */
+const count = Number(process.env["BPFCACHE_FUZZ"] ?? 20_000);
+const stateFile = process.env["BPFCACHE_FUZZ_STATE"];
+
+interface State {
+  readonly next: number;
+  readonly findings: readonly Finding[];
+}
+
+const state: State =
+  stateFile !== undefined && existsSync(stateFile)
+    ? (JSON.parse(readFileSync(stateFile, "utf8")) as State)
+    : { next: Number(process.env["BPFCACHE_FUZZ_FROM"] ?? 1), findings: [] };
+
+const timeout = 60_000 + count * 10;
+
+test(
+  "mutants are read or refused, quickly and within limits",
+  async () => {
+    const report = await runCampaign(state.next, count, save);
+    save(state.next + count, report);
+    if (count > 20_000) console.info(report);
+    expect([...state.findings, ...report.findings]).toEqual([]);
+    expect(report.peakBytes).toBeLessThan(1024 ** 3);
+    if (count < 20_000) return;
+    // Otherwise the mutants would be too tame, or too wild to reach the depths.
+    for (const { name } of targets) {
+      expect(report.targets[name]?.read, `${name}: read`).toBeGreaterThan(0);
+      expect(report.targets[name]?.refused, `${name}: refused`).toBeGreaterThan(0);
+    }
+  },
+  timeout,
+);
+
+function save(next: number, report: CampaignReport): void {
+  if (stateFile !== undefined) {
+    writeFileSync(
+      stateFile,
+      JSON.stringify({ ...report, next, findings: [...state.findings, ...report.findings] }),
+    );
+  }
+}

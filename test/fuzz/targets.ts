@@ -1,0 +1,228 @@
+import { gunzipSync, gzipSync } from "node:zlib";
+import type { ErrorCode } from "../../src/core/errors.js";
+import { defaultLimits } from "../../src/core/limits.js";
+import { readLayer } from "../../src/image/archive/layer.js";
+import { parseImageConfig } from "../../src/image/config.js";
+import { readBpfObject } from "../../src/image/elf/bpf-object.js";
+import { setGlobals } from "../../src/image/elf/set-globals.js";
+import { extractImage } from "../../src/image/extract.js";
+import { readBytecodeLabels } from "../../src/image/labels.js";
+import { parseManifest } from "../../src/image/manifest.js";
+import { withChecksum } from "../image/archive/tar-builder.js";
+import { mutate, mutateText, type Random } from "./mutate.js";
+import {
+  archives,
+  btfExts,
+  btfs,
+  configs,
+  gzips,
+  manifests,
+  type OrderedBytes,
+  objectAround,
+  objects,
+  programLabel,
+  tokens,
+} from "./seeds.js";
+
+/** A reader of hostile input: makes one from numbers, and reads it. */
+export interface Target {
+  readonly name: string;
+  /** Of a hundred mutants, how many are its. */
+  readonly share: number;
+  /** How it may refuse besides INVALID_IMAGE. */
+  readonly codes?: readonly ErrorCode[];
+  /** The input, whole: what is written down when it is a finding. */
+  make(random: Random): Buffer;
+  read(input: Buffer): unknown;
+}
+
+const platform = { os: "linux", architecture: "amd64" } as const;
+
+export const targets: readonly Target[] = [
+  {
+    name: "elf",
+    share: 24,
+    make: (random) => mutate(pick(objects, random), random, objects),
+    read: readBpfObject,
+  },
+  { name: "btf", share: 20, make: (random) => aroundMutant(btfs, random, objectAround), read: readBpfObject },
+  {
+    name: "btf.ext",
+    share: 3,
+    make: (random) =>
+      aroundMutant(btfExts, random, (order, bytes) => objectAround(order, plainBtf(order), bytes)),
+    read: readBpfObject,
+  },
+  {
+    name: "globals",
+    share: 8,
+    codes: ["USAGE"],
+    make: (random) =>
+      random(2) === 0
+        ? mutate(pick(objects, random), random, objects)
+        : aroundMutant(btfs, random, objectAround),
+    read: setSome,
+  },
+  { name: "tar", share: 12, make: (random) => mutantArchive(random), read: readArchive },
+  {
+    name: "tar.gz",
+    share: 8,
+    make: (random) => gzipSync(mutantArchive(random), { level: 1 }),
+    read: readArchive,
+  },
+  { name: "gzip", share: 6, make: (random) => mutate(pick(gzips, random), random, gzips), read: readArchive },
+  {
+    name: "manifest",
+    share: 8,
+    make: (random) => mutateText(pick(manifests, random), random, tokens),
+    read: readManifest,
+  },
+  {
+    name: "config",
+    share: 4,
+    make: (random) => mutateText(pick(configs, random), random, tokens),
+    read: parseImageConfig,
+  },
+  {
+    name: "labels",
+    share: 4,
+    make: (random) => mutateText(Buffer.from(programLabel), random, tokens),
+    read: readLabels,
+  },
+  {
+    name: "image",
+    share: 3,
+    codes: ["DIGEST_MISMATCH", "PLATFORM_MISMATCH"],
+    make: mutantImage,
+    read: readImage,
+  },
+];
+
+function pick<T>(all: readonly T[], random: Random): T {
+  const one = all[random(all.length)];
+  if (one === undefined) throw new Error("there is nothing to choose from");
+  return one;
+}
+
+function aroundMutant(
+  all: readonly OrderedBytes[],
+  random: Random,
+  build: (byteOrder: OrderedBytes["byteOrder"], bytes: Buffer) => Buffer,
+): Buffer {
+  const { byteOrder, bytes } = pick(all, random);
+  return build(
+    byteOrder,
+    mutate(
+      bytes,
+      random,
+      all.map((one) => one.bytes),
+    ),
+  );
+}
+
+function plainBtf(byteOrder: OrderedBytes["byteOrder"]): Buffer {
+  return btfs.find((one) => one.byteOrder === byteOrder)?.bytes ?? Buffer.alloc(0);
+}
+
+/** Half of them with right checksums: a wrong one hides what is behind it. */
+function mutantArchive(random: Random): Buffer {
+  // The one with many zeros is worth its time now and then only.
+  const archive = archives[random(12) === 0 ? 2 : random(2)] ?? Buffer.alloc(0);
+  const bytes =
+    archive.length > 1_000_000 ? mutateHeaders(archive, random) : mutate(archive, random, archives);
+  if (random(2) === 0) return bytes;
+  for (let at = 0; at + 512 <= Math.min(bytes.length, 64 * 1024); at += 512) {
+    if (bytes.toString("latin1", at + 257, at + 262) === "ustar") withChecksum(bytes.subarray(at, at + 512));
+  }
+  return bytes;
+}
+
+function mutateHeaders(archive: Buffer, random: Random): Buffer {
+  const head = mutate(archive.subarray(0, 512), random, []);
+  return Buffer.concat([head, archive.subarray(512)]);
+}
+
+function readArchive(layer: Buffer): Promise<unknown> {
+  return readLayer(layer, { limits: defaultLimits, keep: () => true });
+}
+
+function readManifest(bytes: Buffer): void {
+  const served = [
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+    "",
+    "text/plain; charset=utf-8",
+  ];
+  const failures = served.map((mediaType) => {
+    try {
+      return void parseManifest(bytes, mediaType);
+    } catch (error) {
+      return error;
+    }
+  });
+  // All must fail for the whole to; one that is no refusal at all is never passed over.
+  const unexpected = failures.find(
+    (failure) => failure !== undefined && !(failure instanceof Error && "code" in failure),
+  );
+  if (unexpected !== undefined) throw unexpected;
+  if (failures.every((failure) => failure !== undefined)) throw failures[0];
+}
+
+function readLabels(bytes: Buffer): void {
+  const value = bytes.toString("utf8");
+  readBytecodeLabels({ "io.ebpf.programs": value, "io.ebpf.maps": programLabel }, defaultLimits);
+  readBytecodeLabels({ "io.ebpf.program_name": value, "io.ebpf.filename": value }, defaultLimits);
+}
+
+/** To each variable that it has a value, right or wrong by its type. */
+function setSome(bytes: Buffer): void {
+  const { globals } = readBpfObject(bytes);
+  for (const { name, size } of globals.slice(0, 12)) {
+    for (const value of [1, -1n, "PASS", [1, 2], Buffer.alloc(Math.min(size, 1_024))]) {
+      try {
+        setGlobals(bytes, { [name]: value });
+      } catch (error) {
+        if (!(error instanceof Error && "code" in error && error.code === "USAGE")) throw error;
+      }
+    }
+  }
+}
+
+/** Manifest, config and layer one after the other, each behind its length; one of them is a mutant. */
+function mutantImage(random: Random): Buffer {
+  const parts = [
+    pick(manifests, random),
+    pick(configs, random),
+    random(2) === 0 ? pick(gzips.slice(0, 2), random) : pick(objects, random),
+  ];
+  const which = random(3);
+  const original = parts[which] ?? Buffer.alloc(0);
+  parts[which] = which === 2 ? mutantLayer(original, random) : mutateText(original, random, tokens);
+  return Buffer.concat(
+    parts.flatMap((part) => {
+      const length = Buffer.alloc(4);
+      length.writeUInt32LE(part.length);
+      return [length, part];
+    }),
+  );
+}
+
+/** Changed inside its compression, where no checksum catches it. */
+function mutantLayer(layer: Buffer, random: Random): Buffer {
+  if (layer[0] !== 0x1f) return mutate(layer, random, objects);
+  return gzipSync(mutate(gunzipSync(layer), random, objects), { level: 1 });
+}
+
+async function readImage(input: Buffer): Promise<void> {
+  const parts: Buffer[] = [];
+  for (let at = 0; at < input.length; ) {
+    const length = input.readUInt32LE(at);
+    parts.push(input.subarray(at + 4, at + 4 + length));
+    at += 4 + length;
+  }
+  const [document = input, config = input, layer = input] = parts;
+  const manifest = parseManifest(document, "");
+  if (manifest.kind === "index") return;
+  const layers = manifest.layers.slice(0, 4).map((descriptor) => ({ descriptor, bytes: layer }));
+  await extractImage({ manifest, config, layers }, platform, { limits: defaultLimits });
+}
