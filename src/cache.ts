@@ -117,6 +117,7 @@ export class BytecodeCache {
     references: readonly string[],
     options: BatchOptions = {},
   ): Promise<BatchResult<PulledImage>> {
+    this.#registry.announce?.(references.flatMap(parseOrNothing));
     return takeAll(references, (reference) => this.pull(reference, options), this.#batchOptions(options));
   }
 
@@ -270,6 +271,15 @@ export class BytecodeCache {
     const done = (): void => void this.#underWay.delete(promise);
     promise.then(done, done);
     return promise;
+  }
+}
+
+/** What is no reference fails by itself, as one of many. */
+function parseOrNothing(text: string): Reference[] {
+  try {
+    return [parseReference(text)];
+  } catch {
+    return [];
   }
 }
 

@@ -5,6 +5,7 @@ import { generalHelp, verbHelp } from "./help.js";
 import { Output } from "./output.js";
 import { startProgress } from "./progress.js";
 import { globalOptions, readSettings } from "./settings.js";
+import { expandShortNames } from "./short-names.js";
 import type { VerbSpec } from "./verb.js";
 import { findVerbSpec } from "./verbs.js";
 
@@ -50,7 +51,8 @@ async function runVerb(verb: VerbSpec, argv: readonly string[]): Promise<number>
   const { run } = await verb.load();
   try {
     const { onEvent } = progress;
-    await run({ words, options, settings, output, onEvent, signal: interruptSignal() });
+    const expanded = verb.words.areReferences === true ? await expandShortNames(words, settings) : words;
+    await run({ words: expanded, options, settings, output, onEvent, signal: interruptSignal() });
     return 0;
   } finally {
     progress.end();

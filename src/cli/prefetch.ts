@@ -2,13 +2,14 @@ import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { BpfcacheError } from "../core/errors.js";
 import { describeBatch } from "./describe.js";
+import { expandShortNames } from "./short-names.js";
 import type { VerbContext } from "./verb.js";
 import { requireAllTaken, withCache } from "./with-cache.js";
 
 export async function run(context: VerbContext): Promise<void> {
   const { words, options, settings, output, signal } = context;
   const lists = await Promise.all(options.values("file").map(readList));
-  const references = [...words, ...lists.flat()];
+  const references = [...words, ...(await expandShortNames(lists.flat(), settings))];
   if (references.length === 0) {
     throw new BpfcacheError("USAGE", "no reference given", {
       hint: "Name images, or files that list them with -f.",

@@ -22,7 +22,7 @@ export interface VerbSpec {
   readonly options: readonly OptionSpec[];
   readonly examples: readonly string[];
   /** How many words it takes. */
-  readonly words: { readonly min: number; readonly max: number };
+  readonly words: { readonly min: number; readonly max: number; readonly areReferences?: boolean };
   /** Loaded only when the verb is run: `cat` must not pay for the registry client. */
   readonly load: () => Promise<{ readonly run: VerbRun }>;
 }

@@ -5,7 +5,8 @@ const choose: readonly OptionSpec[] = [
   { name: "program", value: "NAME", summary: "the object with this program" },
 ];
 
-const many = { min: 1, max: Number.POSITIVE_INFINITY };
+const one = { min: 1, max: 1, areReferences: true };
+const many = { min: 1, max: Number.POSITIVE_INFINITY, areReferences: true };
 
 /** Every verb, in the order help lists them. */
 export const verbs: readonly VerbSpec[] = [
@@ -23,7 +24,7 @@ export const verbs: readonly VerbSpec[] = [
       },
     ],
     examples: ["prefetch quay.io/org/xdp:v1 quay.io/org/tc:v2", "prefetch -f images.txt --jobs 16"],
-    words: { min: 0, max: Number.POSITIVE_INFINITY },
+    words: { ...many, min: 0 },
     load: () => import("./prefetch.js"),
   },
   {
@@ -32,7 +33,7 @@ export const verbs: readonly VerbSpec[] = [
     summary: "pull one image",
     options: [],
     examples: ["pull quay.io/org/xdp:v1", "pull --pull-policy Always quay.io/org/xdp:latest"],
-    words: { min: 1, max: 1 },
+    words: one,
     load: () => import("./pull.js"),
   },
   {
@@ -44,7 +45,7 @@ export const verbs: readonly VerbSpec[] = [
       { name: "overwrite", summary: "let cached references move to what the files name" },
     ],
     examples: ["seed ./layout", "seed ./layout --as quay.io/org/xdp"],
-    words: many,
+    words: { ...many, areReferences: false },
     load: () => import("./seed.js"),
   },
   {
@@ -63,7 +64,7 @@ export const verbs: readonly VerbSpec[] = [
     summary: "show all that is known of an image",
     options: [],
     examples: ["inspect quay.io/org/xdp:v1"],
-    words: { min: 1, max: 1 },
+    words: one,
     load: () => import("./inspect.js"),
   },
   {
@@ -85,7 +86,7 @@ export const verbs: readonly VerbSpec[] = [
       "cat quay.io/org/app:v1 --program xdp_pass > xdp.o",
       "cat quay.io/org/app:v1 --global limit=100 --global interface=eth0 -o app.o",
     ],
-    words: { min: 1, max: 1 },
+    words: one,
     load: () => import("./cat.js"),
   },
   {

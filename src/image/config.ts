@@ -1,7 +1,9 @@
 import { z } from "zod";
-import { type Digest, isDigest } from "../core/digest.js";
+import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import { normalizePlatform, type Platform } from "../core/platform.js";
+import { digestSchema } from "./descriptor.js";
+import { listOf, stringMap } from "./first-failure.js";
 
 /** The part of a container image's config that says something about bytecode (OCI image-spec, config.md). */
 export interface ImageConfig {
@@ -16,8 +18,8 @@ const schema = z.object({
   os: z.string().nullish(),
   architecture: z.string().nullish(),
   variant: z.string().nullish(),
-  config: z.object({ Labels: z.record(z.string(), z.string()).nullish() }).nullish(),
-  rootfs: z.object({ diff_ids: z.array(z.string().refine(isDigest)).nullish() }).nullish(),
+  config: z.object({ Labels: stringMap.nullish() }).nullish(),
+  rootfs: z.object({ diff_ids: listOf(digestSchema, 1_000).nullish() }).nullish(),
 });
 
 /** Throws INVALID_IMAGE. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { type Digest, isDigest } from "../core/digest.js";
 import type { Platform } from "../core/platform.js";
+import { stringList, stringMap } from "./first-failure.js";
 
 /** What names a piece of content: its type, digest and size (OCI image-spec, descriptor.md). */
 export interface Descriptor {
@@ -23,9 +24,7 @@ function optional<T extends z.ZodType>(schema: T): z.ZodType<z.output<T> | undef
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
-export const annotationsSchema: z.ZodType<Readonly<Record<string, string>> | undefined> = optional(
-  z.record(z.string(), z.string()),
-);
+export const annotationsSchema: z.ZodType<Readonly<Record<string, string>> | undefined> = optional(stringMap);
 
 const platformSchema = z.object({
   os: z.string(),
@@ -40,6 +39,6 @@ export const descriptorSchema: z.ZodType<Descriptor> = z.object({
   platform: optional(platformSchema),
   annotations: annotationsSchema,
   artifactType: optional(z.string()),
-  urls: optional(z.array(z.string())),
+  urls: optional(stringList),
   data: optional(z.string()),
 });

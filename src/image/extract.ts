@@ -1,13 +1,30 @@
 import { BpfcacheError } from "../core/errors.js";
 import { type ByteOrder, byteOrderOf, formatPlatform, type Platform } from "../core/platform.js";
+import { artifactFormat } from "./formats/artifact.js";
+import { bumblebeeFormat } from "./formats/bumblebee.js";
 import { containerFormat } from "./formats/container.js";
+import { requireAgreement } from "./formats/cross-check.js";
+import { falcoFormat } from "./formats/falco.js";
 import type { ExtractedImage, ExtractOptions, ImageContent, ImageFormat } from "./formats/format.js";
+import { gadgetFormat } from "./formats/gadget.js";
+import { withSafeNames } from "./formats/object-names.js";
+import { otherArtifactFormat } from "./formats/other-artifact.js";
+import { signatureFormat } from "./formats/signature.js";
+import { wasmFormat } from "./formats/wasm.js";
 import type { ImageManifest } from "./manifest.js";
 
-/** In the order they are tried. */
-const formats: readonly ImageFormat[] = [containerFormat];
+/** In the order they are tried. cosign's signatures have a container image's config, so what is no image comes first. */
+const formats: readonly ImageFormat[] = [
+  signatureFormat,
+  otherArtifactFormat,
+  containerFormat,
+  gadgetFormat,
+  bumblebeeFormat,
+  wasmFormat,
+  falcoFormat,
+];
 
-/** The format of an image, known before any of its content is fetched. Throws INVALID_IMAGE when there is none. */
+/** The format of an image, known before any of its content is fetched. Throws INVALID_IMAGE when it is no image. */
 export function formatOf(manifest: ImageManifest): ImageFormat {
   const foreign = manifest.layers.find(
     ({ urls, mediaType }) => (urls?.length ?? 0) > 0 || isForeign(mediaType),
@@ -21,15 +38,15 @@ export function formatOf(manifest: ImageManifest): ImageFormat {
       },
     );
   }
-  const format = formats.find((candidate) => candidate.recognizes(manifest));
-  if (format !== undefined) return format;
-  const type = manifest.artifactType ?? manifest.config.mediaType;
-  throw new BpfcacheError("INVALID_IMAGE", `${type} is not a format of eBPF images that bpfcache knows`);
+  const format = formats.find((candidate) => candidate.recognizes(manifest)) ?? artifactFormat;
+  const refusal = format.refusal?.(manifest);
+  if (refusal !== undefined) throw refusal;
+  return format;
 }
 
 /**
  * The eBPF objects of an image. At least one fits the byte order of `platform`, or PLATFORM_MISMATCH is thrown;
- * INVALID_IMAGE and DIGEST_MISMATCH as the format does.
+ * INVALID_IMAGE and DIGEST_MISMATCH as the format does. Objects get names that are safe to print, no two alike.
  */
 export async function extractImage(
   content: ImageContent,
@@ -41,7 +58,13 @@ export async function extractImage(
     image.objects.map(({ facts }) => facts),
     platform,
   );
-  return image;
+  if (options.strict === true) requireAgreement(image.disagreements);
+  return {
+    ...image,
+    platform: image.platform ?? options.entryPlatform,
+    objects: withSafeNames(image.objects),
+    attachments: withSafeNames(image.attachments ?? []),
+  };
 }
 
 /** Throws PLATFORM_MISMATCH unless one of the objects has the platform's byte order: no kernel takes the other. */

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { BpfcacheError } from "../core/errors.js";
 import { annotationsSchema, type Descriptor, descriptorSchema } from "./descriptor.js";
+import { listOf } from "./first-failure.js";
 import { indexMediaTypes, manifestMediaTypes, mediaTypes } from "./media-types.js";
 
 /** One image: a config and its layers. `mediaType` is what it was served or described as. */
@@ -30,7 +31,7 @@ const manifestSchema = z.object({
   schemaVersion: z.literal(2),
   artifactType: z.string().nullish(),
   config: descriptorSchema,
-  layers: z.array(descriptorSchema).max(1_000),
+  layers: listOf(descriptorSchema, 1_000),
   subject: descriptorSchema.nullish(),
   annotations: annotationsSchema,
 });
@@ -38,7 +39,7 @@ const manifestSchema = z.object({
 const indexSchema = z.object({
   schemaVersion: z.literal(2),
   artifactType: z.string().nullish(),
-  manifests: z.array(descriptorSchema).max(10_000),
+  manifests: listOf(descriptorSchema, 10_000),
   subject: descriptorSchema.nullish(),
   annotations: annotationsSchema,
 });

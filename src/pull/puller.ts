@@ -6,10 +6,11 @@ import { formatPlatform, type Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
 import type { Descriptor } from "../image/descriptor.js";
 import { extractImage, formatOf, requireByteOrder } from "../image/extract.js";
+import { requireAgreement } from "../image/formats/cross-check.js";
 import type { ExtractedImage, ImageContent } from "../image/formats/format.js";
 import { type ImageManifest, parseManifest } from "../image/manifest.js";
 import { indexMediaTypes } from "../image/media-types.js";
-import { platformsOf, selectPlatform } from "../image/select-platform.js";
+import { platformOfEntry, platformsOf, selectPlatform } from "../image/select-platform.js";
 import type { ImageSource } from "../source/image-source.js";
 import { notCached } from "../store/bytecode.js";
 import { ContentVanished, type PublishedManifest, requireMayMove } from "../store/publish.js";
@@ -34,6 +35,8 @@ export interface PullRequest {
   readonly maxAgeMs?: number | undefined;
   /** Whether a reference that is here may come to mean another image. True unless said otherwise. */
   readonly mayMoveReference?: boolean | undefined;
+  /** Labels or metadata that do not fit the objects are INVALID_IMAGE, also of an image that is here already. */
+  readonly strict?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: EventSink | undefined;
 }
@@ -69,8 +72,8 @@ export class Puller {
     const hit = cached && this.#hit(request, cached);
     if (hit !== undefined) return hit;
     if (request.policy === "Never") throw notCached(request.reference);
-    const { reference, platform, policy, mayMoveReference = true } = request;
-    const key = [reference, formatPlatform(platform), policy, mayMoveReference].join(" ");
+    const { reference, platform, policy, mayMoveReference = true, strict = false } = request;
+    const key = [reference, formatPlatform(platform), policy, mayMoveReference, strict].join(" ");
     const passenger = this.#pullsFrom(request.source).board(key, (signal) =>
       this.#pullAgainIfVanished({ ...request, signal }),
     );
@@ -99,7 +102,9 @@ export class Puller {
     return isStale ? undefined : record;
   }
 
-  #hit({ reference, platform, onEvent }: PullRequest, record: RootRecord): PullOutcome | undefined {
+  #hit(request: PullRequest, record: RootRecord): PullOutcome | undefined {
+    const { reference, platform, onEvent } = request;
+    if (request.strict === true) requireStored(this.#store, record, reference);
     const adopted = this.#store.adopt(reference, platform, record, Date.now());
     if (adopted === undefined) return undefined;
     this.#store.noteUse(manifestDigestOf(record), Date.now());
@@ -175,6 +180,7 @@ class Pull {
   }
 
   #confirm(known: RefRecord): PullOutcome {
+    if (this.#request.strict === true) requireStored(this.#store, known, this.#request.reference);
     this.#store.noteChecked(known, Date.now());
     this.#store.noteUse(manifestDigestOf(known), Date.now());
     return this.#outcome("cache", known);
@@ -214,6 +220,7 @@ class Pull {
     const image = this.#store.image(digest);
     if (image === undefined) return undefined;
     requireByteOrder(image.objects, this.#request.platform);
+    if (this.#request.strict === true) requireAgreement(image.disagreements);
     const record = this.#store.publish({
       ref: this.#ref(manifests[0], etag),
       mayMoveReference: this.#request.mayMoveReference,
@@ -238,8 +245,14 @@ class Pull {
       throw new BpfcacheError("INTERNAL", `${digest} is not an image manifest`);
     formatOf(manifest);
     const content = await this.#fetchContent(manifest);
-    const { platform, limits, signal } = { ...this.#request, limits: this.#limits };
-    const image = await extractImage(content, platform, { limits, signal });
+    const { platform, strict, signal } = this.#request;
+    const entryPlatform = entryPlatformOf(manifests);
+    const image = await extractImage(content, platform, {
+      limits: this.#limits,
+      entryPlatform,
+      strict,
+      signal,
+    });
     throwIfAborted(signal);
     const record = this.#store.publish({
       ref: this.#ref(manifests[0], etag),
@@ -251,7 +264,7 @@ class Pull {
       objects: image.objects,
     });
     this.#store.noteUse(digest, Date.now());
-    for (const message of image.warnings) this.#warn(message);
+    for (const message of warningsOf(image)) this.#warn(message);
     this.#emitPublished(record);
     return record;
   }
@@ -408,6 +421,29 @@ function toRecord(manifest: ImageManifest, image: ExtractedImage): ImageRecord {
       })),
     })),
     labels: image.labels,
-    warnings: image.warnings,
+    attachments: image.attachments,
+    metadata: image.metadata,
+    disagreements: image.disagreements,
+    warnings: warningsOf(image),
   };
+}
+
+function warningsOf({ disagreements = [], warnings = [] }: ExtractedImage): string[] {
+  return [...disagreements, ...warnings];
+}
+
+/** What the index over a manifest says that it is for. */
+function entryPlatformOf(chain: readonly [PublishedManifest, ...PublishedManifest[]]): Platform | undefined {
+  const parent = chain.at(-2);
+  const index = parent && parseManifest(parent.bytes, parent.mediaType);
+  return index?.kind === "index" ? platformOfEntry(index, lastOf(chain)) : undefined;
+}
+
+/** An image that was taken in without `strict` is held to it when it is asked for with it. */
+function requireStored(store: Store, record: RootRecord, reference: Reference): void {
+  try {
+    requireAgreement(store.image(manifestDigestOf(record))?.disagreements);
+  } catch (error) {
+    throw error instanceof BpfcacheError ? error.about(reference.toString()) : error;
+  }
 }

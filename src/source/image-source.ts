@@ -57,6 +57,9 @@ export interface ImageSource {
     options?: SourceOptions,
   ): Promise<AsyncIterable<Uint8Array>>;
 
+  /** Says which references will be asked for together, where a source can make something of it: one token for all. */
+  announce?(references: readonly Reference[]): void;
+
   /** Releases connections and files. Calls under way fail. */
   close(): Promise<void>;
 }

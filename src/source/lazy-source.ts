@@ -6,6 +6,7 @@ import type { ImageSource, Resolution, ResolveOptions, SourceName, SourceOptions
 export class LazySource implements ImageSource {
   readonly #open: () => Promise<ImageSource>;
   #opened: Promise<ImageSource> | undefined;
+  readonly #announced: Reference[] = [];
 
   constructor(
     readonly name: SourceName,
@@ -26,12 +27,18 @@ export class LazySource implements ImageSource {
     return (await this.#source()).fetch(reference, descriptor, options);
   }
 
+  announce(references: readonly Reference[]): void {
+    this.#announced.push(...references);
+  }
+
   async close(): Promise<void> {
     if (this.#opened !== undefined) await (await this.#opened).close();
   }
 
-  #source(): Promise<ImageSource> {
+  async #source(): Promise<ImageSource> {
     this.#opened ??= this.#open();
-    return this.#opened;
+    const source = await this.#opened;
+    if (this.#announced.length > 0) source.announce?.(this.#announced.splice(0));
+    return source;
   }
 }

@@ -1,6 +1,7 @@
 import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import type { BpfGlobal, BpfSection } from "../image/elf/bpf-object.js";
+import type { Attachment } from "../image/formats/format.js";
 import type { Environment } from "./environment.js";
 import { digestKey, readDigestKey } from "./keys.js";
 import {
@@ -62,6 +63,10 @@ export interface ImageDetails extends CachedImage {
   readonly configDigest: Digest;
   readonly layers: readonly BlobEntry[];
   readonly objects: readonly InspectedObject[];
+  /** What else the image carries: a gadget's WebAssembly module, BTF and metadata, and layers without objects. */
+  readonly attachments: readonly Attachment[];
+  /** What a gadget's YAML says; null for other formats. */
+  readonly metadata: Readonly<Record<string, unknown>> | null;
   /** Signatures and attestations kept with the root. */
   readonly referrers: readonly ReferrerEntry[];
   readonly source: string;
@@ -109,6 +114,8 @@ export function describeImageFully(environment: Environment, record: RefRecord):
       };
     }),
     referrers: referrersOf(environment, rootDigestOf(record)),
+    attachments: image.attachments ?? [],
+    metadata: image.metadata ?? null,
     source: record.source,
     checkedAt: new Date(record.checkedAt).toISOString(),
     warnings: image.warnings,

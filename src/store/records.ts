@@ -1,6 +1,7 @@
 import type { Digest } from "../core/digest.js";
 import type { ByteOrder } from "../core/platform.js";
 import type { BpfObject } from "../image/elf/bpf-object.js";
+import type { Attachment } from "../image/formats/format.js";
 
 /** A program as a loader needs to know it: its function name, its type and the ELF section it is in. */
 export interface ProgramEntry {
@@ -59,7 +60,13 @@ export interface ImageRecord {
   readonly layers: readonly BlobEntry[];
   readonly objects: readonly ObjectEntry[];
   readonly labels: Readonly<Record<string, string>>;
-  /** Where labels and objects disagree, as sentences. */
+  /** Those of its configs and layers that say or hold something besides the objects. */
+  readonly attachments?: readonly Attachment[] | undefined;
+  /** A gadget's YAML, as plain data. */
+  readonly metadata?: Readonly<Record<string, unknown>> | undefined;
+  /** Where labels or metadata and objects disagree, as sentences; also among the warnings. */
+  readonly disagreements?: readonly string[] | undefined;
+  /** What is odd about it, as sentences. */
   readonly warnings: readonly string[];
 }
 

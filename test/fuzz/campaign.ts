@@ -9,8 +9,8 @@ import { Watchdog } from "./watchdog.js";
 /** The longest a mutant may take; the quickest of three more runs decides, so that a busy machine is no finding. */
 const maxMs = 100;
 
-/** What reading one mutant may leave in memory before anything is collected: the object limit and some chunks. */
-const maxGrowthBytes = 96 * 1024 * 1024;
+/** What one mutant may leave in memory before anything is collected: what it inflates to, some copies of that, strings. */
+const maxGrowthBytes = 48 * 1024 * 1024;
 
 const silenceMs = 30_000;
 

@@ -54,24 +54,6 @@ export function mutate(original: Buffer, random: Random, others: readonly Buffer
   return bytes;
 }
 
-/** The same for text: besides bytes, whole tokens come, go and change places. */
-export function mutateText(original: Buffer, random: Random, tokens: readonly string[]): Buffer {
-  let text = original.toString("utf8");
-  for (let left = 1 + random(1 + random(6)); left > 0; left--) {
-    const parts = text.match(/"(?:[^"\\]|\\.)*"|[{}[\]:,]|[^\s"{}[\]:,]+|\s+/g) ?? [""];
-    const at = random(parts.length);
-    const token = tokens[random(tokens.length)] ?? "";
-    const how = random(6);
-    if (how === 0) parts.splice(at, 1 + random(4));
-    else if (how === 1) parts.splice(at, 0, token);
-    else if (how === 2) parts[at] = parts[random(parts.length)] ?? "";
-    else parts[at] = token;
-    text = parts.join("").slice(0, maxBytes);
-  }
-  const bytes = Buffer.from(text);
-  return random(4) === 0 ? mutate(bytes, random, []) : bytes;
-}
-
 /** Half of all places are near an end, where the headers are; tables are aligned. */
 function place(bytes: Buffer, random: Random): number {
   const near = Math.min(bytes.length, 64);

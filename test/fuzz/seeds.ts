@@ -7,6 +7,7 @@ import { entry, gnuLongName, pax, tar } from "../image/archive/tar-builder.js";
 import { BtfBuilder } from "../image/btf/btf-builder.js";
 import { buildElf, code, number, programSymbol } from "../image/elf/elf-builder.js";
 import { objectWithGlobals } from "../image/elf/globals-sample.js";
+import { vocabularyOf } from "./mutate-json.js";
 
 const examples = fileURLToPath(new URL("../../examples/bpf/objects/", import.meta.url));
 const byteOrders: readonly ByteOrder[] = ["little", "big"];
@@ -242,7 +243,7 @@ export const configs: readonly Buffer[] = [
 ];
 
 /** What a document may have anywhere: other types, odd numbers, names that JavaScript gives a meaning, deep nesting. */
-export const tokens: readonly string[] = [
+export const vocabulary = vocabularyOf([
   ..."{}[]:,".split(""),
   ..."null true false 0 -1 1 2 1e308 -0 1.5 9007199254740993 1e999".split(" "),
   '""',
@@ -274,4 +275,4 @@ export const tokens: readonly string[] = [
   `"${"x".repeat(70_000)}"`,
   `${"[".repeat(20_000)}${"]".repeat(20_000)}`,
   `${'{"a":'.repeat(5_000)}1${"}".repeat(5_000)}`,
-];
+]);

@@ -1,6 +1,6 @@
 import { gunzipSync, gzipSync } from "node:zlib";
 import type { ErrorCode } from "../../src/core/errors.js";
-import { defaultLimits } from "../../src/core/limits.js";
+import { withLimits } from "../../src/core/limits.js";
 import { readLayer } from "../../src/image/archive/layer.js";
 import { parseImageConfig } from "../../src/image/config.js";
 import { readBpfObject } from "../../src/image/elf/bpf-object.js";
@@ -9,7 +9,8 @@ import { extractImage } from "../../src/image/extract.js";
 import { readBytecodeLabels } from "../../src/image/labels.js";
 import { parseManifest } from "../../src/image/manifest.js";
 import { withChecksum } from "../image/archive/tar-builder.js";
-import { mutate, mutateText, type Random } from "./mutate.js";
+import { mutate, type Random } from "./mutate.js";
+import { mutateJson } from "./mutate-json.js";
 import {
   archives,
   btfExts,
@@ -21,7 +22,7 @@ import {
   objectAround,
   objects,
   programLabel,
-  tokens,
+  vocabulary,
 } from "./seeds.js";
 
 /** A reader of hostile input: makes one from numbers, and reads it. */
@@ -35,6 +36,12 @@ export interface Target {
   make(random: Random): Buffer;
   read(input: Buffer): unknown;
 }
+
+/**
+ * Smaller than the defaults: inflating 18 MB takes 100 ms by itself, and what is over a limit is seen in the memory that
+ * one mutant takes.
+ */
+const limits = withLimits({ inflatedBytes: 4 * 1024 * 1024, objectBytes: 2 * 1024 * 1024 });
 
 const platform = { os: "linux", architecture: "amd64" } as const;
 
@@ -74,19 +81,19 @@ export const targets: readonly Target[] = [
   {
     name: "manifest",
     share: 8,
-    make: (random) => mutateText(pick(manifests, random), random, tokens),
+    make: (random) => mutateJson(pick(manifests, random), random, vocabulary),
     read: readManifest,
   },
   {
     name: "config",
     share: 4,
-    make: (random) => mutateText(pick(configs, random), random, tokens),
+    make: (random) => mutateJson(pick(configs, random), random, vocabulary),
     read: parseImageConfig,
   },
   {
     name: "labels",
     share: 4,
-    make: (random) => mutateText(Buffer.from(programLabel), random, tokens),
+    make: (random) => mutateJson(Buffer.from(programLabel), random, vocabulary),
     read: readLabels,
   },
   {
@@ -143,7 +150,7 @@ function mutateHeaders(archive: Buffer, random: Random): Buffer {
 }
 
 function readArchive(layer: Buffer): Promise<unknown> {
-  return readLayer(layer, { limits: defaultLimits, keep: () => true });
+  return readLayer(layer, { limits, keep: () => true });
 }
 
 function readManifest(bytes: Buffer): void {
@@ -170,8 +177,8 @@ function readManifest(bytes: Buffer): void {
 
 function readLabels(bytes: Buffer): void {
   const value = bytes.toString("utf8");
-  readBytecodeLabels({ "io.ebpf.programs": value, "io.ebpf.maps": programLabel }, defaultLimits);
-  readBytecodeLabels({ "io.ebpf.program_name": value, "io.ebpf.filename": value }, defaultLimits);
+  readBytecodeLabels({ "io.ebpf.programs": value, "io.ebpf.maps": programLabel }, limits);
+  readBytecodeLabels({ "io.ebpf.program_name": value, "io.ebpf.filename": value }, limits);
 }
 
 /** To each variable that it has a value, right or wrong by its type. */
@@ -197,7 +204,7 @@ function mutantImage(random: Random): Buffer {
   ];
   const which = random(3);
   const original = parts[which] ?? Buffer.alloc(0);
-  parts[which] = which === 2 ? mutantLayer(original, random) : mutateText(original, random, tokens);
+  parts[which] = which === 2 ? mutantLayer(original, random) : mutateJson(original, random, vocabulary);
   return Buffer.concat(
     parts.flatMap((part) => {
       const length = Buffer.alloc(4);
@@ -224,5 +231,5 @@ async function readImage(input: Buffer): Promise<void> {
   const manifest = parseManifest(document, "");
   if (manifest.kind === "index") return;
   const layers = manifest.layers.slice(0, 4).map((descriptor) => ({ descriptor, bytes: layer }));
-  await extractImage({ manifest, config, layers }, platform, { limits: defaultLimits });
+  await extractImage({ manifest, config, layers }, platform, { limits });
 }

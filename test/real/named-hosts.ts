@@ -1,13 +1,17 @@
 import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 
+/** Only root may mount; anybody else becomes root in a user namespace. */
+const unshare = ["unshare", "--mount", ...(process.getuid?.() === 0 ? [] : ["--map-root-user"])] as const;
+
 /**
  * Why nothing can be run with `withHosts` here, or undefined. Throws instead when BPFCACHE_REQUIRE_TOOLS is set, like
  * test/support/tools.ts.
  */
 export function requireMountNamespaces(): string | undefined {
   try {
-    execFileSync("unshare", [...unshare, "true"], { stdio: "pipe" });
+    const [program, ...options] = unshare;
+    execFileSync(program, [...options, "true"], { stdio: "pipe" });
     return undefined;
   } catch {
     const reason = "needs mount namespaces";
@@ -16,9 +20,6 @@ export function requireMountNamespaces(): string | undefined {
     return ` (skipped: ${reason})`;
   }
 }
-
-/** Only root may mount; anybody else becomes root in a user namespace. */
-const unshare = process.getuid?.() === 0 ? ["--mount"] : ["--mount", "--map-root-user"];
 
 /**
  * The command that runs a command with an /etc/hosts of its own, in which the names lead to this machine: proxies are
@@ -31,5 +32,5 @@ export function withHosts(
 ): readonly [string, ...string[]] {
   writeFileSync(hostsFile, names.map((name) => `127.0.0.1 ${name}\n`).join(""));
   const script = 'mount --bind "$0" /etc/hosts && exec "$@"';
-  return ["unshare", ...unshare, "sh", "-c", script, hostsFile, ...command];
+  return [...unshare, "sh", "-c", script, hostsFile, ...command];
 }

@@ -34,6 +34,8 @@ export interface TokenRequest {
 export class Gatekeeper {
   readonly #tokens = new Map<string, { readonly scopes: readonly string[]; readonly expires: number }>();
 
+  grantedScopes = Number.POSITIVE_INFINITY;
+
   constructor(readonly auth: Auth | undefined) {}
 
   /** The WWW-Authenticate header to refuse with, or undefined when the request may pass. `repository` is empty for `/v2/`. */
@@ -67,7 +69,10 @@ export class Gatekeeper {
     }
     const token = randomUUID();
     const seconds = this.auth.expiresInSeconds ?? 300;
-    const scopes = form.getAll("scope").flatMap((scope) => scope.split(" "));
+    const scopes = form
+      .getAll("scope")
+      .flatMap((scope) => scope.split(" "))
+      .slice(0, this.grantedScopes);
     this.#tokens.set(token, { scopes, expires: Date.now() + seconds * 1000 });
     return { status: 200, json: { [this.auth.tokenMember ?? "token"]: token, expires_in: seconds } };
   }

@@ -24,6 +24,9 @@ export interface FaultMatch {
   readonly kind?: RequestKind;
   /** Part of the path, such as a digest, a tag or a repository. */
   readonly path?: string | RegExp;
+  readonly query?: RegExp;
+  /** Only every so many-th request. */
+  readonly every?: number;
   /** How many matching requests the fault strikes; after that they are answered rightly. Default all. */
   readonly times?: number;
 }
@@ -57,6 +60,7 @@ export class TestRegistry implements AsyncDisposable {
   /** TCP connections accepted since the start or the last `forget()`. */
   connections = 0;
 
+  #received = 0;
   readonly #repositories = new Map<string, Repository>();
   readonly #faults: { readonly match: FaultMatch; readonly fault: Fault; left: number }[] = [];
   readonly #server = createServer((request, response) => {
@@ -125,6 +129,11 @@ export class TestRegistry implements AsyncDisposable {
     this.connections = 0;
   }
 
+  /** How many of a token's scopes are granted; some registries look at the first alone. */
+  set grantedScopes(count: number) {
+    this.#gatekeeper.grantedScopes = count;
+  }
+
   revokeTokens(): void {
     this.#gatekeeper.revokeTokens();
   }
@@ -170,7 +179,10 @@ export class TestRegistry implements AsyncDisposable {
   }
 
   #strike(request: LoggedRequest): Fault | undefined {
-    const entry = this.#faults.find(({ match, left }) => left > 0 && matches(match, request));
+    this.#received++;
+    const entry = this.#faults.find(
+      ({ match, left }) => left > 0 && this.#received % (match.every ?? 1) === 0 && matches(match, request),
+    );
     if (entry === undefined) return undefined;
     entry.left--;
     return entry.fault;
@@ -267,9 +279,15 @@ function parseRoute(path: string): Route {
   return { kind, repository, key: decodeURIComponent(key) };
 }
 
-function matches({ method, kind, path }: FaultMatch, request: LoggedRequest): boolean {
+function matches({ method, kind, path, query }: FaultMatch, request: LoggedRequest): boolean {
   const inPath = typeof path === "string" ? request.path.includes(path) : (path?.test(request.path) ?? true);
-  return (method ?? request.method) === request.method && (kind ?? request.kind) === request.kind && inPath;
+  const inQuery = query?.test(request.query) ?? true;
+  return (
+    (method ?? request.method) === request.method &&
+    (kind ?? request.kind) === request.kind &&
+    inPath &&
+    inQuery
+  );
 }
 
 function jsonAnswer(status: number, json: unknown, headers: Record<string, string> = {}): Answer {

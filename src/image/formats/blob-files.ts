@@ -6,7 +6,7 @@ import { refusal } from "../archive/refusal.js";
 import { readBpfObject } from "../elf/bpf-object.js";
 import { describeElf, isBpfElf } from "../elf/identify.js";
 import { customSections, isWasm } from "../wasm/custom-sections.js";
-import type { ExtractedObject, ExtractOptions } from "./format.js";
+import type { ExtractedObject, ExtractOptions, ImageLayer } from "./format.js";
 import { defaultObjectName, safeName } from "./object-names.js";
 
 /** A file of a layer, by its path or title. */
@@ -22,46 +22,76 @@ export interface FoundFile {
 export interface BlobContents {
   readonly kind: "archive" | "file" | "wasm" | "other";
   readonly files: readonly FoundFile[];
-  /** The digest of the blob unpacked; only of an archive or a file. */
+  /** The digest of the blob as it unpacks; not known of what was not unpacked. */
   readonly diffId?: Digest | undefined;
 }
 
-export interface ReadBlobOptions extends ExtractOptions {
-  /** What a file is called that is the whole blob. */
-  readonly name: string;
-  /** What is no file is an archive, or refused as the malformed one it must be. */
-  readonly expectsArchive?: boolean | undefined;
-}
+/** What has no magic number is refused as the malformed archive it must be, or taken for something else. */
+export type Expectation = "archive" | "anything";
 
 const headBytes = 512;
 
 /** `ustar` and what stands for it in GNU's format begin here. */
 const tarMagicAt = 257;
 
-/**
- * Looks into a blob: an ELF file or a WebAssembly module, raw or compressed, or an archive. Throws INVALID_IMAGE for
- * an archive or a compression that is malformed or over the limits.
- */
-export async function readBlob(blob: Uint8Array, options: ReadBlobOptions): Promise<BlobContents> {
-  const { name } = options;
+/** Looks into the blobs of one image, into each once, and bounds what all of them together give. */
+export class BlobReader {
+  readonly #options: ExtractOptions;
+  readonly #known = new Map<string, BlobContents>();
+  #objectBytes = 0;
+
+  constructor(options: ExtractOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * An ELF file or a WebAssembly module, which gets `name`, or the files of an archive, raw or compressed. Throws
+   * INVALID_IMAGE for an archive or a compression that is malformed or over the limits.
+   */
+  async read({ descriptor, bytes }: ImageLayer, name: string, expected: Expectation): Promise<BlobContents> {
+    const key = `${descriptor.digest} ${name}`;
+    const known = this.#known.get(key);
+    if (known !== undefined) return known;
+    const contents = await readBlob(bytes, name, expected, this.#options);
+    this.#known.set(key, contents);
+    this.#count(contents);
+    return contents;
+  }
+
+  /** A manifest of a few kilobytes can name one small blob a thousand times. */
+  #count({ files }: BlobContents): void {
+    for (const { bytes } of files) this.#objectBytes += bytes?.byteLength ?? 0;
+    const { inflatedBytes } = this.#options.limits;
+    if (this.#objectBytes > inflatedBytes) {
+      throw new BpfcacheError("INVALID_IMAGE", `the image's objects are larger than ${inflatedBytes} bytes`);
+    }
+  }
+}
+
+async function readBlob(
+  blob: Uint8Array,
+  name: string,
+  expected: Expectation,
+  options: ExtractOptions,
+): Promise<BlobContents> {
+  const { objectBytes, layerBytes } = options.limits;
   const isPacked = isCompressed(blob);
   const head = isPacked ? await inflated(blob, headBytes, options) : blob.subarray(0, headBytes);
   const description = describeHead(head);
   if (isBpfElf(head)) {
-    const { objectBytes } = options.limits;
-    const bytes = await unpacked(blob, objectBytes, options);
+    const bytes = await unpacked(blob, name, objectBytes, options);
     return { kind: "file", diffId: digestOf(bytes), files: [{ name, bytes, description }] };
   }
   if (isWasm(head)) {
-    const module = await unpacked(blob, options.limits.layerBytes, options);
-    return { kind: "wasm", files: [{ name, bytes: undefined, description }, ...filesInWasm(module)] };
+    const module = await unpacked(blob, name, layerBytes, options);
+    const files = [{ name, bytes: undefined, description }, ...filesInWasm(module, objectBytes)];
+    return { kind: "wasm", diffId: digestOf(module), files };
   }
-  if (options.expectsArchive === true || hasTarMagic(head)) {
-    // A plain ELF file is told as what it is; in an archive's place anything else is a malformed archive.
-    if (!isPacked && description !== undefined) return { kind: "file", ...onlyDescribed(name, description) };
-    return readArchive(blob, options);
-  }
-  return { kind: "other", ...onlyDescribed(name, description) };
+  // A plain ELF file is told as what it is; in an archive's place anything else is a malformed archive.
+  const isOtherElf = !isPacked && description !== undefined;
+  if (!isOtherElf && (expected === "archive" || hasTarMagic(head))) return readArchive(blob, options);
+  const files = [{ name, bytes: undefined, description }];
+  return isOtherElf ? { kind: "file", diffId: digestOf(blob), files } : { kind: "other", files };
 }
 
 /** Whiteouts (`.wh.name`) say what an overlay hides; whatever is in them, they are no objects. */
@@ -80,8 +110,8 @@ export function toObject({ name, bytes = new Uint8Array() }: FoundFile, layer: D
   }
 }
 
-/** INVALID_IMAGE that says what is there instead; `what` is such as "the image". */
-export function holdsNoObject(what: string, files: readonly FoundFile[]): BpfcacheError {
+/** INVALID_IMAGE that says what is there instead; `what` is such as "the image", `advice` a sentence. */
+export function holdsNoObject(what: string, files: readonly FoundFile[], advice?: string): BpfcacheError {
   const named = files.slice(0, 5).map(({ name, description }) => {
     const shown = safeName(name) ?? defaultObjectName;
     return description === undefined ? shown : `${shown} (${description})`;
@@ -89,11 +119,14 @@ export function holdsNoObject(what: string, files: readonly FoundFile[]): Bpfcac
   const more = files.length > named.length ? ` and ${files.length - named.length} more` : "";
   return new BpfcacheError("INVALID_IMAGE", `${what} holds no eBPF object`, {
     found: named.join(", "),
-    hint: named.length === 0 ? "Its layers are empty." : `It holds: ${named.join(", ")}${more}.`,
+    hint: [
+      named.length === 0 ? "Its layers are empty." : `It holds: ${named.join(", ")}${more}.`,
+      ...(advice === undefined ? [] : [advice]),
+    ].join(" "),
   });
 }
 
-async function readArchive(blob: Uint8Array, options: ReadBlobOptions): Promise<BlobContents> {
+async function readArchive(blob: Uint8Array, options: ExtractOptions): Promise<BlobContents> {
   const { limits, signal } = options;
   const descriptions = new Map<string, string | undefined>();
   const keep = (path: string, head: Uint8Array): boolean => {
@@ -108,18 +141,17 @@ async function readArchive(blob: Uint8Array, options: ReadBlobOptions): Promise<
   };
 }
 
-function filesInWasm(module: Uint8Array): FoundFile[] {
-  return customSections(module)
-    .filter(({ bytes }) => isBpfElf(bytes))
-    .map(({ name, bytes }) => ({
-      name: safeName(name) ?? defaultObjectName,
-      bytes: new Uint8Array(bytes),
-      description: describeElf(bytes),
-    }));
+/** The eBPF objects that stand in a module's custom sections, by the sections' names. */
+function filesInWasm(module: Uint8Array, maxBytes: number): FoundFile[] {
+  const objects = customSections(module).filter(({ bytes }) => isBpfElf(bytes));
+  return objects.map(({ name, bytes }) => {
+    if (bytes.byteLength > maxBytes) throw tooBig(name, maxBytes);
+    return { name: safeName(name) ?? defaultObjectName, bytes, description: describeElf(bytes) };
+  });
 }
 
-function onlyDescribed(name: string, description: string | undefined): Pick<BlobContents, "files"> {
-  return { files: [{ name, bytes: undefined, description }] };
+function tooBig(name: string, maxBytes: number): BpfcacheError {
+  return refusal(`${JSON.stringify(name.slice(0, 200))} is larger than ${maxBytes} bytes`);
 }
 
 function describeHead(head: Uint8Array): string | undefined {
@@ -136,18 +168,26 @@ function hasTarMagic(head: Uint8Array): boolean {
 }
 
 /** The whole blob, inflated if need be. Throws INVALID_IMAGE when that is more than `maxBytes`. */
-async function unpacked(blob: Uint8Array, maxBytes: number, options: ReadBlobOptions): Promise<Uint8Array> {
+async function unpacked(
+  blob: Uint8Array,
+  name: string,
+  maxBytes: number,
+  options: ExtractOptions,
+): Promise<Uint8Array> {
   const bytes = isCompressed(blob) ? await inflated(blob, maxBytes + 1, options) : blob;
-  if (bytes.byteLength > maxBytes)
-    throw refusal(`${JSON.stringify(options.name)} is larger than ${maxBytes} bytes`);
+  if (bytes.byteLength > maxBytes) throw tooBig(name, maxBytes);
   return bytes;
 }
 
 /** As many of the inflated bytes as there are, up to `maxBytes`. */
-async function inflated(blob: Uint8Array, maxBytes: number, options: ReadBlobOptions): Promise<Uint8Array> {
+async function inflated(
+  blob: Uint8Array,
+  maxBytes: number,
+  { limits, signal }: ExtractOptions,
+): Promise<Uint8Array> {
   const chunks: Uint8Array[] = [];
   let size = 0;
-  for await (const chunk of inflate(blob, options.limits, options.signal)) {
+  for await (const chunk of inflate(blob, limits, signal)) {
     chunks.push(chunk);
     size += chunk.byteLength;
     if (size >= maxBytes) break;

@@ -1,5 +1,6 @@
 import { throwIfAborted } from "../../core/errors.js";
 import type { Credential, CredentialProvider } from "../credentials/credential.js";
+import { BatchScopes, isBatchScope, pullScope } from "./batch-scopes.js";
 import { type Challenge, parseChallenges, preferredChallenge } from "./challenge.js";
 import type { ChallengeMemory, KnownChallenge } from "./challenge-memory.js";
 import { RegistryFailure } from "./failure.js";
@@ -39,6 +40,9 @@ export class Authorizer {
   readonly #found = new Map<string, Credential>();
   readonly #lookups = new SingleFlight<Credential | undefined>();
 
+  /** Repositories that one token is bought for. */
+  readonly batches = new BatchScopes();
+
   constructor(tokens: TokenService, credentials: CredentialProvider, memory: ChallengeMemory) {
     this.#tokens = tokens;
     this.#credentials = credentials;
@@ -56,7 +60,7 @@ export class Authorizer {
     if (known === undefined) return undefined;
     try {
       const scope = this.#scopes.get(nameOf(wanted)) ?? known.fixedScope ?? usualScope(wanted);
-      return await this.#authorization(known, scope, wanted, call);
+      return await this.#batchAuthorization(known, scope, wanted, call);
     } catch (error) {
       throwIfAborted(call.signal);
       // What was remembered may be out of date; the next request shall ask the registry again.
@@ -78,17 +82,40 @@ export class Authorizer {
   ): Promise<Authorization | undefined> {
     const challenge = preferredChallenge(parseChallenges(headerValues(refusal.headers, "www-authenticate")));
     if (challenge === undefined) return undefined;
-    if (refused?.token !== undefined) this.#tokens.drop(refused.token);
+    const wasForBatch = isBatchScope(refused?.scope);
+    // The token may be right for the others of its batch.
+    if (wasForBatch) this.batches.giveUp(wanted.host);
+    else if (refused?.token !== undefined) this.#tokens.drop(refused.token);
     const scope = challenge.parameters["scope"] || usualScope(wanted);
-    const lacksScope = challenge.parameters["error"] === "insufficient_scope" && scope !== refused?.scope;
+    const lacksScope =
+      wasForBatch || (challenge.parameters["error"] === "insufficient_scope" && scope !== refused?.scope);
     if (refused?.isNew === true && !lacksScope) return undefined;
     const known = knownChallenge(challenge, scope);
     this.#memory.set(wanted.host, known);
     if (scope !== usualScope(wanted)) this.#scopes.set(nameOf(wanted), scope);
     // A refused password is looked up again next time: it may have been changed where it is kept.
     if (refused !== undefined && !lacksScope) this.#found.delete(nameOf(wanted));
-    const next = await this.#authorization(known, scope, wanted, call);
+    const next = await this.#batchAuthorization(known, scope, wanted, call);
     return next?.header === refused?.header ? undefined : next;
+  }
+
+  /** One token for a whole batch where the registry grants it, else one for this repository. */
+  async #batchAuthorization(
+    known: KnownChallenge,
+    scope: string,
+    wanted: Protected,
+    call: Call,
+  ): Promise<Authorization | undefined> {
+    const batch = scope === usualScope(wanted) ? this.batches.scopeFor(wanted) : undefined;
+    if (batch !== undefined) {
+      try {
+        return await this.#authorization(known, batch, wanted, call);
+      } catch (error) {
+        if (!(error instanceof RegistryFailure) || error.code !== "UNAUTHORIZED") throw error;
+        this.batches.giveUp(wanted.host);
+      }
+    }
+    return await this.#authorization(known, scope, wanted, call);
   }
 
   async #authorization(
@@ -140,7 +167,7 @@ function nameOf({ host, repository }: Protected): string {
 }
 
 function usualScope({ repository }: Protected): string {
-  return `repository:${repository}:pull`;
+  return pullScope(repository);
 }
 
 function knownChallenge({ scheme, parameters }: Challenge, scope: string): KnownChallenge {

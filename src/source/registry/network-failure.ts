@@ -8,6 +8,8 @@ const reasons: Readonly<Record<string, string>> = {
   ECONNRESET: "it broke the connection",
   EPIPE: "it broke the connection",
   UND_ERR_SOCKET: "it broke the connection",
+  CLOSED_AFTER_HANDSHAKE:
+    "it closed the connection without an answer, as servers do that want a client's certificate",
   ETIMEDOUT: "it did not answer in time",
   UND_ERR_CONNECT_TIMEOUT: "it did not answer in time",
   UND_ERR_HEADERS_TIMEOUT: "it did not answer in time",
@@ -53,6 +55,15 @@ const timeouts = new Set([
   "UND_ERR_BODY_TIMEOUT",
 ]);
 
+const clientCertificateHint =
+  "If it asks for a client certificate, put one and its key into certs.d/HOST as NAME.cert and NAME.key.";
+
+/**
+ * A TLS connection that was made and then closed without an answer. In TLS 1.3 that is how a server refuses a client
+ * without a certificate (RFC 8446, section 4.4.2.4): the client learns of it only after the handshake.
+ */
+export const closedAfterHandshake = "CLOSED_AFTER_HANDSHAKE";
+
 /** No answer, or half of one. */
 export class NetworkFailure extends RegistryFailure {
   constructor(
@@ -66,7 +77,7 @@ export class NetworkFailure extends RegistryFailure {
     super("UNREACHABLE", `${host} cannot be reached: ${reason}`, {
       cause,
       retryable: !isTls && !lasting.has(systemCode) && !isOtherProtocol(cause),
-      hint: isTls ? tlsHint : undefined,
+      hint: isTls ? tlsHint : systemCode === closedAfterHandshake ? clientCertificateHint : undefined,
     });
   }
 
@@ -75,9 +86,9 @@ export class NetworkFailure extends RegistryFailure {
     return timeouts.has(this.systemCode);
   }
 
-  /** The other side does speak TLS, but cannot show who it is. */
+  /** The other side does speak TLS; it cannot show who it is, or we cannot. */
   get isAboutCertificate(): boolean {
-    return this.systemCode in certificateReasons;
+    return this.systemCode in certificateReasons || this.systemCode === closedAfterHandshake;
   }
 }
 
@@ -85,20 +96,21 @@ export class NetworkFailure extends RegistryFailure {
  * What undici or the socket threw, as UNREACHABLE. When the caller aborted it is INTERRUPTED instead, whatever
  * the socket said while it was torn down.
  */
-export function networkFailure(
-  thrown: unknown,
-  host: string,
-  signal: AbortSignal | undefined,
-): RegistryFailure {
+export function networkFailure(thrown: unknown, url: URL, signal: AbortSignal | undefined): RegistryFailure {
   throwIfAborted(signal);
   const root = rootError(thrown);
   if (root instanceof RegistryFailure) return root;
-  const code = errorCode(root);
+  const code = wasClosedAfterHandshake(root, url) ? closedAfterHandshake : errorCode(root);
   if (code === "UND_ERR_DESTROYED" || code === "UND_ERR_CLOSED" || code === "UND_ERR_ABORTED") {
     return new RegistryFailure("INTERRUPTED", "the registry source was closed", { cause: thrown });
   }
   const reason = isOtherProtocol(root) ? "it does not speak HTTP" : reasonOf(root, code);
-  return new NetworkFailure(host, reason, code, root);
+  return new NetworkFailure(url.host, reason, code, root);
+}
+
+/** While a TLS connection is being made undici reports the socket's own errors, and "other side closed" only later. */
+function wasClosedAfterHandshake(error: unknown, url: URL): boolean {
+  return url.protocol === "https:" && errorCode(error) === "UND_ERR_SOCKET";
 }
 
 function reasonOf(error: unknown, code: string): string {

@@ -47,7 +47,7 @@ export class RegistryClient {
    * retry loop, so a body that breaks off is asked for again; when it hands the answer on, the body is the caller's.
    */
   async perform<T>(request: RegistryRequest, call: Call, use: (answer: Answer) => Promise<T>): Promise<T> {
-    return await this.retries.run(request.endpoint.networkHost, call, async () => {
+    const attempt = async (): Promise<T> => {
       const answer = await this.#authorized(request, call);
       this.warnings.show(answer, request.endpoint.host, call);
       if (!request.accepts.includes(answer.status)) {
@@ -55,7 +55,8 @@ export class RegistryClient {
       }
       await refuseEncoding(answer);
       return await use(answer);
-    });
+    };
+    return await this.retries.run(request.endpoint.networkHost, call, attempt, { takesTurns: true });
   }
 
   async #authorized(request: RegistryRequest, call: Call): Promise<Answer> {

@@ -59,6 +59,7 @@ export class RegistrySource implements ImageSource {
   readonly #limits: Limits;
   readonly #transport: Transport;
   readonly #retries: Retries;
+  readonly #authorizer: Authorizer;
   readonly #client: RegistryClient;
   readonly #referrers: Referrers;
   readonly #places: Places;
@@ -80,10 +81,10 @@ export class RegistrySource implements ImageSource {
     this.#retries = new Retries(this.#limits.retries, clock);
     const tokens = new TokenService(this.#transport, this.#retries, this.#limits, clock);
     const credentials = options.credentials ?? new FileCredentials({ authFile, environment });
-    const authorizer = new Authorizer(tokens, credentials, options.challenges ?? challengeMemory());
+    this.#authorizer = new Authorizer(tokens, credentials, options.challenges ?? challengeMemory());
     this.#client = new RegistryClient(
       this.#transport,
-      authorizer,
+      this.#authorizer,
       this.#retries,
       new Schemes(),
       this.#warnings,
@@ -152,6 +153,10 @@ export class RegistrySource implements ImageSource {
         throw error;
       }
     });
+  }
+
+  announce(references: readonly Reference[]): void {
+    this.#authorizer.batches.announce(references);
   }
 
   async close(): Promise<void> {

@@ -97,7 +97,7 @@ export class Transport {
       return new Answer(url, response, call.signal, (bytes) => finished(response.statusCode, bytes));
     } catch (error) {
       finished(0, 0);
-      throw networkFailure(error, url.host, call.signal);
+      throw networkFailure(error, url, call.signal);
     }
   }
 
@@ -136,7 +136,7 @@ export class Answer {
         yield chunk;
       }
     } catch (error) {
-      throw networkFailure(error, this.url.host, this.signal);
+      throw networkFailure(error, this.url, this.signal);
     } finally {
       this.#finished(count);
     }
