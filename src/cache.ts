@@ -49,6 +49,8 @@ export interface PullOptions {
   readonly platform?: string | Platform | undefined;
   /** Under IfNotPresent: ask again when the last answer is older, in milliseconds. */
   readonly maxAgeMs?: number | undefined;
+  /** Refuse (INVALID_IMAGE) an image whose labels or metadata claim what its objects do not have; else that is a warning. */
+  readonly strict?: boolean | undefined;
   /** Aborting ends this call with INTERRUPTED; others that wait for the same image go on. */
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: EventSink | undefined;
@@ -236,7 +238,8 @@ export class BytecodeCache {
     const platform = this.#platform(options.platform);
     const signal = this.#signal(options.signal);
     const onEvent = this.#sink(options.onEvent);
-    const outcome = await this.#puller.pull({ source, reference, platform, signal, onEvent, ...how });
+    const { strict } = options;
+    const outcome = await this.#puller.pull({ source, reference, platform, strict, signal, onEvent, ...how });
     const { record, from, requests, bytesFetched } = outcome;
     return { ...this.#store.describe(record), from, requests, bytesFetched, trust: null };
   }

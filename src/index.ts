@@ -13,6 +13,7 @@ export { defaultLimits, type Limits } from "./core/limits.js";
 export type { Platform } from "./core/platform.js";
 export type { GlobalValue } from "./image/btf/encode-value.js";
 export type { GlobalValues } from "./image/elf/set-globals.js";
+export type { Attachment } from "./image/formats/format.js";
 export { openCache } from "./open-cache.js";
 export type { BatchResult, FailedImage } from "./pull/batch.js";
 export type { PullPolicy } from "./pull/policy.js";

@@ -121,6 +121,7 @@ describe("the house", () => {
       "node:timers/promises",
       "node:zlib",
       "tar-stream",
+      "yaml",
       "zod",
     ];
     expect([...new Set(modules)].filter((specifier) => !allowed.includes(specifier))).toEqual([]);

@@ -33,6 +33,13 @@ function describe(image: ImageDetails): string {
         "  label",
         `${printable(name)}=${printable(value)}`,
       ]),
+      ...image.attachments.map(({ name, kind, size, digest }) => [
+        "  attachment",
+        `${digest}  ${printable(name)}, ${kind}, ${formatBytes(size)}`,
+      ]),
+      ...Object.entries(image.metadata ?? {}).flatMap(([name, value]) =>
+        typeof value === "object" ? [] : [["  metadata", `${printable(name)}=${printable(String(value))}`]],
+      ),
       ...image.warnings.map((warning) => ["  warning", printable(warning)]),
     ]),
     ...image.objects.map(describeObject),

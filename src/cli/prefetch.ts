@@ -16,7 +16,10 @@ export async function run(context: VerbContext): Promise<void> {
     });
   }
   const { jobs, maxAgeMs } = settings;
-  const result = await withCache(context, (cache) => cache.prefetch(references, { jobs, maxAgeMs, signal }));
+  const strict = options.isSet("strict");
+  const result = await withCache(context, (cache) =>
+    cache.prefetch(references, { jobs, maxAgeMs, strict, signal }),
+  );
   output.result(result, () => describeBatch(result));
   requireAllTaken(result, result.images.length + result.failed.length, signal);
 }

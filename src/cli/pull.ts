@@ -3,10 +3,11 @@ import type { VerbContext } from "./verb.js";
 import { withCache } from "./with-cache.js";
 
 export async function run(context: VerbContext): Promise<void> {
-  const { words, settings, output, signal } = context;
+  const { words, options, settings, output, signal } = context;
   const [reference = ""] = words;
+  const strict = options.isSet("strict");
   const image = await withCache(context, (cache) =>
-    cache.pull(reference, { maxAgeMs: settings.maxAgeMs, signal }),
+    cache.pull(reference, { maxAgeMs: settings.maxAgeMs, strict, signal }),
   );
   output.result(image, () => describePulled(image));
 }

@@ -8,6 +8,7 @@ export async function run(context: VerbContext): Promise<void> {
     cache.seed(words, {
       as: options.value("as"),
       overwrite: options.isSet("overwrite"),
+      strict: options.isSet("strict"),
       jobs: settings.jobs,
       signal,
     }),

@@ -8,6 +8,11 @@ const choose: readonly OptionSpec[] = [
 const one = { min: 1, max: 1, areReferences: true };
 const many = { min: 1, max: Number.POSITIVE_INFINITY, areReferences: true };
 
+const strict: OptionSpec = {
+  name: "strict",
+  summary: "refuse an image whose labels contradict its objects",
+};
+
 /** Every verb, in the order help lists them. */
 export const verbs: readonly VerbSpec[] = [
   {
@@ -22,6 +27,7 @@ export const verbs: readonly VerbSpec[] = [
         multiple: true,
         summary: "a reference per line; - is standard input",
       },
+      strict,
     ],
     examples: ["prefetch quay.io/org/xdp:v1 quay.io/org/tc:v2", "prefetch -f images.txt --jobs 16"],
     words: { ...many, min: 0 },
@@ -31,7 +37,7 @@ export const verbs: readonly VerbSpec[] = [
     name: "pull",
     usage: "REF",
     summary: "pull one image",
-    options: [],
+    options: [strict],
     examples: ["pull quay.io/org/xdp:v1", "pull --pull-policy Always quay.io/org/xdp:latest"],
     words: one,
     load: () => import("./pull.js"),
@@ -43,6 +49,7 @@ export const verbs: readonly VerbSpec[] = [
     options: [
       { name: "as", value: "REPOSITORY", summary: "the repository that bare tags belong to" },
       { name: "overwrite", summary: "let cached references move to what the files name" },
+      strict,
     ],
     examples: ["seed ./layout", "seed ./layout --as quay.io/org/xdp"],
     words: { ...many, areReferences: false },

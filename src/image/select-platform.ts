@@ -38,7 +38,10 @@ export function selectPlatform(index: ImageIndex, wanted: Platform): Descriptor 
 }
 
 /** The platform that an index names for a manifest; undefined when it names none, or several for the one. */
-export function platformOfEntry(index: ImageIndex, { digest }: Pick<Descriptor, "digest">): Platform | undefined {
+export function platformOfEntry(
+  index: ImageIndex,
+  { digest }: Pick<Descriptor, "digest">,
+): Platform | undefined {
   const entries = index.manifests.filter((entry) => entry.digest === digest && entry.platform !== undefined);
   const [first] = entries;
   const names = new Set(entries.flatMap(({ platform }) => (platform ? [formatPlatform(platform)] : [])));

@@ -2,6 +2,7 @@ import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import { byteOrderOf, formatPlatform, type Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
+import { isNamedFor } from "../image/formats/name-architecture.js";
 import type { Environment } from "./environment.js";
 import { digestKey, referenceKey, rootKey } from "./keys.js";
 import type { ImageRecord, ObjectEntry, RefRecord, RootRecord } from "./records.js";
@@ -51,7 +52,7 @@ export interface ObjectChoice {
   readonly program?: string | undefined;
 }
 
-/** The object meant, when there is exactly one of the platform's byte order. Throws USAGE, saying which there are. */
+/** The object meant, when there is exactly one of the platform's byte order, or one that names its architecture. Throws USAGE, saying which there are. */
 export function chooseObject(
   all: readonly ObjectEntry[],
   platform: Platform,
@@ -64,8 +65,8 @@ export function chooseObject(
       (object === undefined || isNamed(entry, object)) &&
       (program === undefined || entry.programs.some(({ name }) => name === program)),
   );
-  const [only] = matches;
-  if (only !== undefined && new Set(matches.map(({ digest }) => digest)).size === 1) return only;
+  const only = onlyObject(matches) ?? onlyObject(namedFor(matches, platform));
+  if (only !== undefined) return only;
   const wanted = [object && `object ${object}`, program && `program ${program}`]
     .filter(Boolean)
     .join(" and ");
@@ -79,6 +80,18 @@ export function chooseObject(
       : `the image has several objects${wanted && ` with ${wanted}`}`,
     { found: there, hint: `Choose with --object or --program. It has: ${there}` },
   );
+}
+
+function onlyObject(matches: readonly ObjectEntry[]): ObjectEntry | undefined {
+  return new Set(matches.map(({ digest }) => digest)).size === 1 ? matches[0] : undefined;
+}
+
+/** Of objects that say in their names what architecture they are for, those for this one. */
+function namedFor(matches: readonly ObjectEntry[], { architecture }: Platform): readonly ObjectEntry[] {
+  const named = matches.filter(({ name }) => isNamedFor(name, architecture) === true);
+  return named.length > 0
+    ? named
+    : matches.filter(({ name }) => isNamedFor(name, architecture) === undefined);
 }
 
 function isNamed(entry: ObjectEntry, wanted: string): boolean {

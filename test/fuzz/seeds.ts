@@ -16,6 +16,7 @@ const byteOrders: readonly ByteOrder[] = ["little", "big"];
 export const objects: readonly Buffer[] = [
   ...readdirSync(examples)
     .sort()
+    .reverse() // Little-endian ones first: the images that are made of them are for amd64.
     .map((name) => readFileSync(`${examples}${name}`)),
   ...byteOrders.flatMap((order) => [
     objectWithGlobals(order),

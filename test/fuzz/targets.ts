@@ -1,14 +1,14 @@
-import { gunzipSync, gzipSync } from "node:zlib";
+import { gzipSync } from "node:zlib";
 import type { ErrorCode } from "../../src/core/errors.js";
 import { withLimits } from "../../src/core/limits.js";
 import { readLayer } from "../../src/image/archive/layer.js";
 import { parseImageConfig } from "../../src/image/config.js";
 import { readBpfObject } from "../../src/image/elf/bpf-object.js";
 import { setGlobals } from "../../src/image/elf/set-globals.js";
-import { extractImage } from "../../src/image/extract.js";
 import { readBytecodeLabels } from "../../src/image/labels.js";
 import { parseManifest } from "../../src/image/manifest.js";
 import { withChecksum } from "../image/archive/tar-builder.js";
+import { mutantImage, readImage } from "./images.js";
 import { mutate, type Random } from "./mutate.js";
 import { mutateJson } from "./mutate-json.js";
 import {
@@ -43,16 +43,14 @@ export interface Target {
  */
 const limits = withLimits({ inflatedBytes: 4 * 1024 * 1024, objectBytes: 2 * 1024 * 1024 });
 
-const platform = { os: "linux", architecture: "amd64" } as const;
-
 export const targets: readonly Target[] = [
   {
     name: "elf",
-    share: 24,
+    share: 21,
     make: (random) => mutate(pick(objects, random), random, objects),
     read: readBpfObject,
   },
-  { name: "btf", share: 20, make: (random) => aroundMutant(btfs, random, objectAround), read: readBpfObject },
+  { name: "btf", share: 18, make: (random) => aroundMutant(btfs, random, objectAround), read: readBpfObject },
   {
     name: "btf.ext",
     share: 3,
@@ -98,10 +96,10 @@ export const targets: readonly Target[] = [
   },
   {
     name: "image",
-    share: 3,
+    share: 8,
     codes: ["DIGEST_MISMATCH", "PLATFORM_MISMATCH"],
     make: mutantImage,
-    read: readImage,
+    read: (input) => readImage(input, limits),
   },
 ];
 
@@ -193,43 +191,4 @@ function setSome(bytes: Buffer): void {
       }
     }
   }
-}
-
-/** Manifest, config and layer one after the other, each behind its length; one of them is a mutant. */
-function mutantImage(random: Random): Buffer {
-  const parts = [
-    pick(manifests, random),
-    pick(configs, random),
-    random(2) === 0 ? pick(gzips.slice(0, 2), random) : pick(objects, random),
-  ];
-  const which = random(3);
-  const original = parts[which] ?? Buffer.alloc(0);
-  parts[which] = which === 2 ? mutantLayer(original, random) : mutateJson(original, random, vocabulary);
-  return Buffer.concat(
-    parts.flatMap((part) => {
-      const length = Buffer.alloc(4);
-      length.writeUInt32LE(part.length);
-      return [length, part];
-    }),
-  );
-}
-
-/** Changed inside its compression, where no checksum catches it. */
-function mutantLayer(layer: Buffer, random: Random): Buffer {
-  if (layer[0] !== 0x1f) return mutate(layer, random, objects);
-  return gzipSync(mutate(gunzipSync(layer), random, objects), { level: 1 });
-}
-
-async function readImage(input: Buffer): Promise<void> {
-  const parts: Buffer[] = [];
-  for (let at = 0; at < input.length; ) {
-    const length = input.readUInt32LE(at);
-    parts.push(input.subarray(at + 4, at + 4 + length));
-    at += 4 + length;
-  }
-  const [document = input, config = input, layer = input] = parts;
-  const manifest = parseManifest(document, "");
-  if (manifest.kind === "index") return;
-  const layers = manifest.layers.slice(0, 4).map((descriptor) => ({ descriptor, bytes: layer }));
-  await extractImage({ manifest, config, layers }, platform, { limits });
 }

@@ -96,7 +96,7 @@ async function readBlob(
 
 /** Whiteouts (`.wh.name`) say what an overlay hides; whatever is in them, they are no objects. */
 export function isWhiteout(path: string): boolean {
-  return (path.split("/").at(-1) ?? "").startsWith(".wh.");
+  return /(^|\/)\.wh\.[^/]+$/.test(path);
 }
 
 export function toObject({ name, bytes = new Uint8Array() }: FoundFile, layer: Digest): ExtractedObject {

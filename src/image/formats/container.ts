@@ -84,10 +84,15 @@ async function readLayers(
 function hide(below: Map<string, OverlayFile>, layer: readonly FoundFile[]): void {
   const hidden = new Set(layer.filter(({ name }) => isWhiteout(name)).map(({ name }) => hiddenBy(name)));
   if (hidden.size === 0) return;
-  for (const path of below.keys()) {
-    const parts = path.split("/");
-    if (parts.some((_, depth) => hidden.has(parts.slice(0, depth + 1).join("/")))) below.delete(path);
+  for (const path of below.keys()) if (isBelow(hidden, path)) below.delete(path);
+}
+
+function isBelow(hidden: ReadonlySet<string>, path: string): boolean {
+  if (hidden.has("") || hidden.has(path)) return true;
+  for (let at = path.indexOf("/"); at >= 0; at = path.indexOf("/", at + 1)) {
+    if (hidden.has(path.slice(0, at))) return true;
   }
+  return false;
 }
 
 /** The path that a whiteout hides with all below it; an opaque one hides what its own directory holds. */

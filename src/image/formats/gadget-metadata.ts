@@ -1,7 +1,7 @@
 import { BpfcacheError } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
 import type { ExtractedObject } from "./format.js";
-import { requireShallowYaml } from "./yaml-nesting.js";
+import { requireBoundedYaml } from "./yaml-bounds.js";
 
 export type GadgetMetadata = Readonly<Record<string, unknown>>;
 
@@ -29,9 +29,9 @@ async function parseYaml(bytes: Uint8Array): Promise<unknown> {
   const { parseDocument } = await import("yaml");
   try {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
-    await requireShallowYaml(text);
+    await requireBoundedYaml(text);
     // The search for repeated keys and the errors' excerpts take time that grows with the square of the length.
-    const document = parseDocument(text, { uniqueKeys: false, prettyErrors: false, logLevel: "silent" });
+    const document = parseDocument(text, { uniqueKeys: false, prettyErrors: false });
     const [error] = document.errors;
     if (error !== undefined) throw error;
     // Through JSON, because that is how it is kept: what cannot be, an alias of itself, fails here.

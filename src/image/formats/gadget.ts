@@ -88,14 +88,12 @@ function describeRest({ manifest, layers }: ImageContent): Attachment[] {
   const rest = layers
     .filter((layer) => !isProgram(layer))
     .map(({ descriptor }) =>
-      attach(
-        descriptor,
-        kindOf(descriptor.mediaType),
-        titleOf(descriptor) ?? nameOf(descriptor.mediaType),
-      ),
+      attach(descriptor, kindOf(descriptor.mediaType), titleOf(descriptor) ?? nameOf(descriptor.mediaType)),
     );
   // Its title annotation is the gadget's name in some versions and the file's in others.
-  return config.mediaType === mediaTypes.ociEmpty ? rest : [attach(config, "metadata", "gadget.yaml"), ...rest];
+  return config.mediaType === mediaTypes.ociEmpty
+    ? rest
+    : [attach(config, "metadata", "gadget.yaml"), ...rest];
 }
 
 function kindOf(mediaType: string): Attachment["kind"] {

@@ -31,9 +31,6 @@ describe("a registry that answers 429 to every third request", () => {
     const times = new Map<string, number>();
     for (const { path } of registry.requests) times.set(path, (times.get(path) ?? 0) + 1);
     const often = [...times.values()].filter((count) => count > 2);
-    console.log(
-      `${registry.requests.length} requests for ${times.size} things, ${often.length} asked for more than twice`,
-    );
     // Those that were under way together when the registry refused for the first time may be refused once more.
     expect(often.length).toBeLessThanOrEqual(8);
     expect(Math.max(...times.values())).toBeLessThanOrEqual(3);

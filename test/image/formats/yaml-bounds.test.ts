@@ -20,6 +20,12 @@ describe("a gadget's metadata nested without end is refused, and does not end th
     await expect(read(nested(15_000))).rejects.toThrow(expect.objectContaining({ code: "INVALID_IMAGE" }));
   });
 
+  test("nor is one of very many parts parsed for a fraction of a second", async () => {
+    await expect(read(`a: [${"1,".repeat(20_000)}1]`)).rejects.toThrow(
+      expect.objectContaining({ code: "INVALID_IMAGE" }),
+    );
+  });
+
   test("and what gadgets have is read", async () => {
     const levels = 20;
     const text = Array.from({ length: levels }, (_, level) => `${"  ".repeat(level)}a:\n`).join("");
