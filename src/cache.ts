@@ -13,6 +13,7 @@ import type { ImageSource } from "./source/image-source.js";
 import { LazySource } from "./source/lazy-source.js";
 import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
+import type { ListFilter } from "./store/list.js";
 import { Store } from "./store/store.js";
 
 export interface CacheOptions {
@@ -143,8 +144,9 @@ export class BytecodeCache {
     return mergeBatches(batches);
   }
 
-  list(): readonly CachedImage[] {
-    return this.#store.list();
+  /** What is cached, or the part of it that matches. Throws USAGE for a malformed platform. */
+  list(filter: ListFilter = {}): readonly CachedImage[] {
+    return this.#store.list(filter);
   }
 
   /** Throws NOT_CACHED. */

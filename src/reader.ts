@@ -2,6 +2,7 @@ import { hostPlatform, normalizePlatform, type Platform, parsePlatform } from ".
 import { parseReference } from "./core/reference.js";
 import type { Bytecode, BytecodeDescription, BytecodeOptions } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
+import type { ListFilter } from "./store/list.js";
 import { Store } from "./store/store.js";
 
 export interface ReaderOptions {
@@ -53,8 +54,9 @@ export class BytecodeReader {
     return this.#store.withBytecode(parseReference(reference), platformOf(options.platform), options, use);
   }
 
-  list(): readonly CachedImage[] {
-    return this.#store.list();
+  /** What is cached, or the part of it that matches. Throws USAGE for a malformed platform. */
+  list(filter: ListFilter = {}): readonly CachedImage[] {
+    return this.#store.list(filter);
   }
 
   /** Throws NOT_CACHED. */

@@ -1,3 +1,4 @@
+import { formatPlatform } from "../core/platform.js";
 import { openReader } from "../reader.js";
 import type { CachedImage } from "../store/catalog.js";
 import { programNames } from "./describe.js";
@@ -6,10 +7,16 @@ import type { VerbContext } from "./verb.js";
 
 const shortDigest = "sha256:".length + 12;
 
-export async function run({ settings, output }: VerbContext): Promise<void> {
+export async function run({ options, settings, output }: VerbContext): Promise<void> {
   const reader = openReader({ directory: settings.directory });
   try {
-    const images = reader.list();
+    const images = reader.list({
+      program: options.value("program"),
+      map: options.value("map"),
+      type: options.value("type"),
+      format: options.value("format"),
+      platform: settings.platform && formatPlatform(settings.platform),
+    });
     output.result({ images }, () => describe(images));
   } finally {
     reader.close();

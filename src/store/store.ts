@@ -13,6 +13,7 @@ import { Environment, type EnvironmentOptions } from "./environment.js";
 import { holdersOf, isHeld, manifestOfHolder, releaseReference } from "./holders.js";
 import { HostMemory } from "./hosts.js";
 import { digestKey, referenceKey, referencePrefix } from "./keys.js";
+import { type ListFilter, listImages } from "./list.js";
 import { find, findReference } from "./lookup.js";
 import { type Publication, publish, putReference } from "./publish.js";
 import {
@@ -118,14 +119,9 @@ export class Store {
     this.#environment.snapshot(() => noteUse(this.#environment, manifest, now));
   }
 
-  /** Every reference and platform, in order of their names. */
-  list(): CachedImage[] {
-    return this.#read((environment) =>
-      environment
-        .tree("refs")
-        .entries()
-        .map(({ value }) => describeImage(environment, decodeRecord<RefRecord>(value))),
-    );
+  /** The references and platforms that match, in order of their names. */
+  list(filter: ListFilter = {}): CachedImage[] {
+    return this.#read((environment) => listImages(environment, filter));
   }
 
   /** What `list` says of one image. Throws NOT_CACHED when it has been removed meanwhile. */

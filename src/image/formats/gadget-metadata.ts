@@ -31,7 +31,8 @@ async function parseYaml(bytes: Uint8Array): Promise<unknown> {
     const text = new TextDecoder("utf-8", { fatal: true }).decode(bytes);
     await requireBoundedYaml(text);
     // The search for repeated keys and the errors' excerpts take time that grows with the square of the length.
-    const document = parseDocument(text, { uniqueKeys: false, prettyErrors: false });
+    // What it would warn of goes to stderr, with the text as it is.
+    const document = parseDocument(text, { uniqueKeys: false, prettyErrors: false, logLevel: "error" });
     const [error] = document.errors;
     if (error !== undefined) throw error;
     // Through JSON, because that is how it is kept: what cannot be, an alias of itself, fails here.

@@ -1,4 +1,4 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,6 +13,10 @@ export interface CompileOptions {
   readonly byteOrder?: ByteOrder;
   /** Without debug information there is no BTF. */
   readonly debug?: boolean;
+  /** The instruction set, as -mcpu takes it: v1, v2, v3, v4. */
+  readonly cpu?: string;
+  /** Take the debug sections away again, as `llvm-strip -g` does; BTF stays. */
+  readonly strip?: boolean;
 }
 
 export interface CompiledObject {
@@ -23,7 +27,7 @@ export interface CompiledObject {
 /** An object that clang makes of `source`; the usual headers are included in front. */
 export function compile(
   source: string,
-  { byteOrder = "little", debug = true }: CompileOptions = {},
+  { byteOrder = "little", debug = true, cpu, strip = false }: CompileOptions = {},
 ): CompiledObject {
   const path = join(directory, `object${compiled++}.o`);
   const target = byteOrder === "little" ? "bpfel" : "bpfeb";
@@ -31,6 +35,7 @@ export function compile(
     "-O2",
     "-target",
     target,
+    ...(cpu === undefined ? [] : [`-mcpu=${cpu}`]),
     `-I/usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`,
   ];
   const headers = "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n";
@@ -39,7 +44,21 @@ export function compile(
     input,
     stdio: ["pipe", "ignore", "pipe"],
   });
+  if (strip) execFileSync("llvm-strip", ["-g", path]);
   return { path, bytes: readFileSync(path) };
+}
+
+/** Whether this clang knows an instruction set: v4 came with clang 18. */
+export function knowsCpu(cpu: string): boolean {
+  const { status } = spawnSync(
+    "clang",
+    ["-target", "bpf", `-mcpu=${cpu}`, "-x", "c", "-c", "-", "-o", "/dev/null"],
+    {
+      input: "",
+      stdio: ["pipe", "ignore", "ignore"],
+    },
+  );
+  return status === 0;
 }
 
 /** A program of each kind of thing: maps old and new, globals of all sections, subprograms, CO-RE. */

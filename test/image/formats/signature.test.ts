@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { mediaTypes } from "../../../src/image/media-types.js";
 import { asked, failureOf, openTestCache, startRegistry } from "../../pull/support.js";
-import { type ArtifactOptions, artifact } from "../../support/artifact-builder.js";
+import { type ArtifactLayer, type ArtifactOptions, artifact } from "../../support/artifact-builder.js";
 import { bytecodeImage, descriptorOf, imageIndex, type TestRoot } from "../../support/image-builder.js";
 import { extract } from "./support.js";
 
@@ -30,7 +30,7 @@ const envelope = JSON.stringify({
   signatures: [],
 });
 
-function layer(mediaType: string, bytes = "{}"): ArtifactOptions["layers"] {
+function layer(mediaType: string, bytes = "{}"): readonly ArtifactLayer[] {
   return [{ mediaType, bytes }];
 }
 

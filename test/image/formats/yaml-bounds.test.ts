@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { defaultLimits } from "../../../src/core/limits.js";
 import { readGadgetMetadata } from "../../../src/image/formats/gadget-metadata.js";
 
@@ -24,6 +24,13 @@ describe("a gadget's metadata nested without end is refused, and does not end th
     await expect(read(`a: [${"1,".repeat(20_000)}1]`)).rejects.toThrow(
       expect.objectContaining({ code: "INVALID_IMAGE" }),
     );
+  });
+
+  test("nor does what is odd in it reach standard error", async () => {
+    const warned = vi.spyOn(process, "emitWarning").mockImplementation(() => {});
+    await read("? [a, b]\n: c");
+    expect(warned).not.toHaveBeenCalled();
+    warned.mockRestore();
   });
 
   test("and what gadgets have is read", async () => {

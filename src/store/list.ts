@@ -1,0 +1,75 @@
+import type { Digest } from "../core/digest.js";
+import { formatPlatform, parsePlatform } from "../core/platform.js";
+import { type CachedImage, describeImage } from "./catalog.js";
+import type { Environment } from "./environment.js";
+import { holdersOf, manifestOfHolder } from "./holders.js";
+import { namePrefix, readDigestKey } from "./keys.js";
+import type { RefRecord } from "./records.js";
+import { decodeRecord } from "./values.js";
+
+/** Which images: those for which all that is given holds. */
+export interface ListFilter {
+  /** A program of one of its objects. */
+  readonly program?: string | undefined;
+  /** A map of one of its objects. */
+  readonly map?: string | undefined;
+  /** The type of one of its programs, such as xdp. */
+  readonly type?: string | undefined;
+  /** Such as bpfman or gadget. */
+  readonly format?: string | undefined;
+  /** `os/arch[/variant]`. */
+  readonly platform?: string | undefined;
+}
+
+/**
+ * The references and platforms that match, in order of their names. A program or a map is found through its index,
+ * so the cost is that of the answer; the rest is looked up image by image. Throws USAGE for a malformed platform.
+ */
+export function listImages(environment: Environment, filter: ListFilter): CachedImage[] {
+  const platform = filter.platform === undefined ? undefined : formatPlatform(parsePlatform(filter.platform));
+  return candidates(environment, filter)
+    .map((record) => describeImage(environment, record))
+    .filter((image) => matches(image, { ...filter, platform }));
+}
+
+function candidates(environment: Environment, { program, map }: ListFilter): RefRecord[] {
+  if (program !== undefined)
+    return referencesWith(environment, objectsNamed(environment, "byProgram", program));
+  if (map !== undefined) return referencesWith(environment, objectsNamed(environment, "byMap", map));
+  return environment
+    .tree("refs")
+    .entries()
+    .map(({ value }) => decodeRecord<RefRecord>(value));
+}
+
+function objectsNamed(environment: Environment, index: "byProgram" | "byMap", name: string): Digest[] {
+  const prefix = namePrefix(name);
+  return environment
+    .tree(index)
+    .keys(prefix)
+    .map((key) => readDigestKey(key, prefix.length).digest);
+}
+
+/** From objects to the manifests that hold them, to the references that hold those. */
+function referencesWith(environment: Environment, objects: readonly Digest[]): RefRecord[] {
+  const manifests = new Set(
+    objects.flatMap((object) => holdersOf(environment, "object", object).map(manifestOfHolder)),
+  );
+  const keys = [...manifests].flatMap((manifest) => holdersOf(environment, "manifest", manifest));
+  return keys.sort(Buffer.compare).flatMap((key) => {
+    const row = environment.tree("refs").get(key);
+    return row === undefined ? [] : [decodeRecord<RefRecord>(row)];
+  });
+}
+
+function matches(image: CachedImage, { program, map, type, format, platform }: ListFilter): boolean {
+  const programs = image.objects.flatMap((object) => object.programs);
+  const maps = image.objects.flatMap((object) => object.maps);
+  return (
+    (program === undefined || programs.some(({ name }) => name === program)) &&
+    (map === undefined || maps.some(({ name }) => name === map)) &&
+    (type === undefined || programs.some((each) => each.type === type)) &&
+    (format === undefined || image.format === format) &&
+    (platform === undefined || image.platform === platform)
+  );
+}
