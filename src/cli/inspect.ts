@@ -1,6 +1,7 @@
 import { openReader } from "../reader.js";
 import type { ImageDetails, InspectedObject } from "../store/catalog.js";
-import { formatBytes, printable, table } from "./output.js";
+import { formatBytes, printable } from "./output.js";
+import { renderTree, type TreeNode } from "./tree.js";
 import type { VerbContext } from "./verb.js";
 
 export async function run({ words, settings, output }: VerbContext): Promise<void> {
@@ -15,57 +16,60 @@ export async function run({ words, settings, output }: VerbContext): Promise<voi
 }
 
 function describe(image: ImageDetails): string {
-  return [
-    `${image.reference}\n`,
-    table([
-      ["  root digest", `${image.rootDigest}  ${image.rootMediaType}`],
-      ["  manifest digest", image.manifestDigest],
-      ...image.layers.map(({ digest, size }) => ["  layer digest", `${digest}  ${formatBytes(size)}`]),
-      ...image.objects.map(({ digest, name, size }) => [
-        "  object digest",
-        `${digest}  ${printable(name)}, ${formatBytes(size)}`,
-      ]),
-      ["  platform", `${image.platform} (of ${image.platforms.join(", ")})`],
-      ["  format", image.format],
-      ["  pulled", `${image.pulledAt} from ${image.source}, checked ${image.checkedAt}`],
-      ["  pinned", image.pinned ? "yes" : "no"],
-      ...Object.entries(image.labels).map(([name, value]) => [
-        "  label",
-        `${printable(name)}=${printable(value)}`,
-      ]),
-      ...image.attachments.map(({ name, kind, size, digest }) => [
-        "  attachment",
-        `${digest}  ${printable(name)}, ${kind}, ${formatBytes(size)}`,
-      ]),
-      ...Object.entries(image.metadata ?? {}).flatMap(([name, value]) =>
-        typeof value === "object" ? [] : [["  metadata", `${printable(name)}=${printable(String(value))}`]],
-      ),
-      ...image.warnings.map((warning) => ["  warning", printable(warning)]),
-    ]),
+  const children: TreeNode[] = [
+    { cells: ["root digest", `${image.rootDigest}  ${image.rootMediaType}`] },
+    { cells: ["manifest digest", image.manifestDigest] },
+    ...image.layers.map(({ digest, size }) => ({
+      cells: ["layer digest", `${digest}  ${formatBytes(size)}`],
+    })),
+    { cells: ["platform", `${image.platform} (of ${image.platforms.join(", ")})`] },
+    { cells: ["format", image.format] },
+    { cells: ["pulled", `${image.pulledAt} from ${image.source}, checked ${image.checkedAt}`] },
+    { cells: ["pinned", image.pinned ? "yes" : "no"] },
+    ...pairs("label", image.labels),
+    ...pairs("metadata", image.metadata ?? {}),
+    ...image.attachments.map(({ name, kind, size, digest }) => ({
+      cells: ["attachment", `${digest}  ${printable(name)}, ${kind}, ${formatBytes(size)}`],
+    })),
+    ...image.referrers.map(({ artifactType, digest }) => ({
+      cells: ["referrer", `${digest}  ${printable(artifactType)}`],
+    })),
+    ...image.warnings.map((warning) => ({ cells: ["warning", printable(warning)] })),
     ...image.objects.map(describeObject),
-  ].join("");
+  ];
+  return renderTree({ cells: [image.reference], children });
 }
 
-function describeObject(object: InspectedObject): string {
-  return [
-    `  ${printable(object.name)}  ${object.byteOrder}-endian, license ${printable(object.license ?? "none")}\n`,
-    table([
-      ...object.programs.map(({ name, type, section }) => [
-        "    program",
-        printable(name),
-        type,
-        printable(section),
-      ]),
-      ...object.maps.map(({ name, type }) => ["    map", printable(name), type, ""]),
-      ...object.globals.map(({ name, section, size }) => [
-        "    global",
-        printable(name),
-        formatBytes(size),
-        printable(section),
-      ]),
+/** What is no object or list itself, a line each. */
+function pairs(title: string, values: Readonly<Record<string, unknown>>): TreeNode[] {
+  return Object.entries(values)
+    .filter(([, value]) => typeof value !== "object")
+    .map(([name, value]) => ({ cells: [title, `${printable(name)}=${printable(String(value))}`] }));
+}
+
+function describeObject(object: InspectedObject): TreeNode {
+  const { name, digest, size, byteOrder, license } = object;
+  const about = `${printable(name)}, ${formatBytes(size)}, ${byteOrder}-endian, license ${printable(license ?? "none")}`;
+  return {
+    cells: ["object digest", `${digest}  ${about}`],
+    children: [
+      ...object.programs.map((program) => ({
+        cells: ["program", printable(program.name), program.type, printable(program.section)],
+      })),
+      ...object.maps.map((map) => ({ cells: ["map", printable(map.name), map.type, ""] })),
+      ...object.globals.map((global) => ({
+        cells: [
+          "global",
+          printable(global.name),
+          printable(global.type ?? formatBytes(global.size)),
+          printable(global.section),
+        ],
+      })),
       ...object.sections
-        .filter(({ name }) => name !== "")
-        .map(({ name, size, type }) => ["    section", printable(name), formatBytes(size), type]),
-    ]),
-  ].join("");
+        .filter((section) => section.name !== "")
+        .map((section) => ({
+          cells: ["section", printable(section.name), formatBytes(section.size), section.type],
+        })),
+    ],
+  };
 }

@@ -131,10 +131,10 @@ describe("the result of", () => {
 
   it("inspect shows programs, maps, globals and sections", async () => {
     const text = await succeed(["inspect", reference]);
-    expect(text).toMatch(/^ +program +count_packets +xdp +xdp$/m);
-    expect(text).toMatch(/^ +map +packets +percpu_array/m);
-    expect(text).toMatch(/^ +global +limit +4 B +\.rodata$/m);
-    expect(text).toMatch(/^ +section +\.maps +32 B +PROGBITS$/m);
+    expect(text).toMatch(/^ +[├└]─ program +count_packets +xdp +xdp$/m);
+    expect(text).toMatch(/^ +[├└]─ map +packets +percpu_array/m);
+    expect(text).toMatch(/^ +[├└]─ global +limit +4 B +\.rodata$/m);
+    expect(text).toMatch(/^ +[├└]─ section +\.maps +32 B +PROGBITS$/m);
   });
 
   it("inspect --json has the documented keys", async () => {

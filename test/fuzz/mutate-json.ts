@@ -38,12 +38,16 @@ function mutateTree(text: string, random: Random, vocabulary: Vocabulary): strin
     if (node === undefined || name === undefined) continue;
     changeMember(node, name, random, nodes, vocabulary);
   }
+  const changed = JSON.stringify(tree);
+  if (changed.length > maxBytes) return text;
   // Tokens stand in the tree by number: nesting as deep as some have is more than JSON.stringify can write.
-  const changed = JSON.stringify(tree).replace(
-    /"\u{e000}(\d+)"/gu,
-    (_, index) => vocabulary.values[Number(index)] ?? "null",
-  );
-  return changed.length > maxBytes ? text : changed;
+  let bytesLeft = maxBytes;
+  return changed.replace(/"\u{e000}(\d+)"/gu, (_, index) => {
+    const value = vocabulary.values[Number(index)] ?? "null";
+    if (value.length > bytesLeft) return "null";
+    bytesLeft -= value.length;
+    return value;
+  });
 }
 
 function changeMember(
