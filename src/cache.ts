@@ -5,7 +5,7 @@ import type { Platform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
 import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
 import type { PullPolicy } from "./pull/policy.js";
-import { Puller, type PullRequest } from "./pull/puller.js";
+import { Puller, type PullOutcome, type PullRequest } from "./pull/puller.js";
 import { openSeed } from "./pull/seed.js";
 import { platformOf, type ReadOptions } from "./reader.js";
 import { RegistryServer, type ServeOptions } from "./serve/server.js";
@@ -58,6 +58,8 @@ export interface PullOptions {
 }
 
 export interface BatchOptions extends PullOptions {
+  /** Take in every platform that the images name, side by side, instead of one. */
+  readonly allPlatforms?: boolean | undefined;
   /** Images at a time; 8 by default. */
   readonly jobs?: number | undefined;
 }
@@ -78,6 +80,8 @@ export interface PulledImage extends CachedImage {
   /** The verdict of the trust policy; null when no policy was asked. */
   readonly trust: null;
 }
+
+type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference">;
 
 /** A cache of eBPF images: pulls them in, and reads them as `BytecodeReader` does. Made by `openCache`. */
 export class BytecodeCache {
@@ -112,7 +116,10 @@ export class BytecodeCache {
    */
   async pull(reference: string, options: PullOptions = {}): Promise<PulledImage> {
     const parsed = parseReference(reference);
-    return this.#track(async () => this.#pullFrom(this.#registry, parsed, options));
+    return this.#track(async () => {
+      const request = this.#request(this.#registry, parsed, options, this.#pullPolicy(options));
+      return this.#toPulled(await this.#puller.pull(request));
+    });
   }
 
   /** Pulls many at a time. One failure stops no other: what failed is in the result, and the promise is fulfilled. */
@@ -121,7 +128,7 @@ export class BytecodeCache {
     options: BatchOptions = {},
   ): Promise<BatchResult<PulledImage>> {
     this.#registry.announce?.(references.flatMap(parseOrNothing));
-    return takeAll(references, (reference) => this.pull(reference, options), this.#batchOptions(options));
+    return this.#takeAll(this.#registry, references, options, this.#pullPolicy(options));
   }
 
   /**
@@ -129,14 +136,13 @@ export class BytecodeCache {
    * else are left alone, and reported as failed, unless `overwrite` is set.
    */
   async seed(paths: readonly string[], options: SeedOptions = {}): Promise<BatchResult<PulledImage>> {
+    const how = { policy: "Always", mayMoveReference: options.overwrite === true } as const;
     const batches: BatchResult<PulledImage>[] = [];
     for (const path of paths) {
       const source = await openSeed(path, options.as, withLimits(this.#options.limits));
       const references = source.list().map(({ reference }) => reference.toString());
-      const take = (reference: string): Promise<PulledImage> =>
-        this.#track(() => this.#seedOne(source, parseReference(reference), options));
       try {
-        batches.push(await takeAll(references, take, this.#batchOptions(options)));
+        batches.push(await this.#takeAll(source, references, options, how));
       } finally {
         await source.close();
       }
@@ -216,42 +222,47 @@ export class BytecodeCache {
     await this.close();
   }
 
-  #pullFrom(source: ImageSource, reference: Reference, options: PullOptions): Promise<PulledImage> {
-    const policy = options.pullPolicy ?? this.#options.pullPolicy ?? "IfNotPresent";
-    return this.#take(source, reference, options, {
-      policy: this.#options.offline === true ? "Never" : policy,
-      maxAgeMs: options.maxAgeMs,
-    });
-  }
-
-  #seedOne(source: ImageSource, reference: Reference, options: SeedOptions): Promise<PulledImage> {
-    return this.#take(source, reference, options, {
-      policy: "Always",
-      mayMoveReference: options.overwrite === true,
-    });
-  }
-
-  async #take(
+  #takeAll(
     source: ImageSource,
-    reference: Reference,
-    options: PullOptions,
-    how: Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference">,
-  ): Promise<PulledImage> {
-    const platform = this.#platform(options.platform);
-    const signal = this.#signal(options.signal);
-    const onEvent = this.#sink(options.onEvent);
-    const { strict } = options;
-    const outcome = await this.#puller.pull({ source, reference, platform, strict, signal, onEvent, ...how });
-    const { record, from, requests, bytesFetched } = outcome;
+    references: readonly string[],
+    options: BatchOptions,
+    how: HowToPull,
+  ): Promise<BatchResult<PulledImage>> {
+    const take = (reference: string): Promise<readonly PulledImage[]> =>
+      this.#track(async () => {
+        const request = this.#request(source, parseReference(reference), options, how);
+        const outcomes =
+          options.allPlatforms === true
+            ? await this.#puller.pullAllPlatforms(request)
+            : [await this.#puller.pull(request)];
+        return outcomes.map((outcome) => this.#toPulled(outcome));
+      });
+    return takeAll(references, take, { jobs: options.jobs, onEvent: this.#sink(options.onEvent) });
+  }
+
+  #pullPolicy({ pullPolicy, maxAgeMs }: PullOptions): HowToPull {
+    const policy = pullPolicy ?? this.#options.pullPolicy ?? "IfNotPresent";
+    return { policy: this.#options.offline === true ? "Never" : policy, maxAgeMs };
+  }
+
+  #request(source: ImageSource, reference: Reference, options: PullOptions, how: HowToPull): PullRequest {
+    return {
+      source,
+      reference,
+      platform: this.#platform(options.platform),
+      strict: options.strict,
+      signal: this.#signal(options.signal),
+      onEvent: this.#sink(options.onEvent),
+      ...how,
+    };
+  }
+
+  #toPulled({ record, from, requests, bytesFetched }: PullOutcome): PulledImage {
     return { ...this.#store.describe(record), from, requests, bytesFetched, trust: null };
   }
 
   #platform(platform: string | Platform | undefined): Platform {
     return platformOf(platform ?? this.#options.platform);
-  }
-
-  #batchOptions({ jobs, onEvent }: BatchOptions): BatchOptions {
-    return { jobs, onEvent: this.#sink(onEvent) };
   }
 
   /** A signal of the call's own, so that listeners do not pile up on one that many calls share. */

@@ -46,6 +46,11 @@ async function runVerb(verb: VerbSpec, argv: readonly string[]): Promise<number>
     throw new BpfcacheError("USAGE", `usage: bpfcache ${[verb.name, verb.usage].join(" ").trim()}`);
   }
   const settings = readSettings(options, process.env);
+  if (settings.allPlatforms && verb.takesAllPlatforms !== true) {
+    throw new BpfcacheError("USAGE", `${verb.name} takes one platform`, {
+      hint: "prefetch and seed take all.",
+    });
+  }
   const progress = startProgress(settings.progress, settings.isVerbose);
   const output = new Output(settings.isJson, () => progress.end());
   const { run } = await verb.load();

@@ -15,10 +15,10 @@ export async function run(context: VerbContext): Promise<void> {
       hint: "Name images, or files that list them with -f.",
     });
   }
-  const { jobs, maxAgeMs } = settings;
+  const { jobs, maxAgeMs, allPlatforms } = settings;
   const strict = options.isSet("strict");
   const result = await withCache(context, (cache) =>
-    cache.prefetch(references, { jobs, maxAgeMs, strict, signal }),
+    cache.prefetch(references, { jobs, maxAgeMs, allPlatforms, strict, signal }),
   );
   output.result(result, () => describeBatch(result));
   requireAllTaken(result, result.images.length + result.failed.length, signal);

@@ -10,6 +10,7 @@ export async function run(context: VerbContext): Promise<void> {
       overwrite: options.isSet("overwrite"),
       strict: options.isSet("strict"),
       jobs: settings.jobs,
+      allPlatforms: settings.allPlatforms,
       signal,
     }),
   );

@@ -10,7 +10,11 @@ import type { OptionSpec } from "./verb.js";
 
 export const globalOptions: readonly OptionSpec[] = [
   { name: "cache-dir", value: "DIR", summary: "where the cache is (BPFCACHE_DIR)" },
-  { name: "platform", value: "OS/ARCH", summary: "what images are for, instead of this host's platform" },
+  {
+    name: "platform",
+    value: "OS/ARCH",
+    summary: "what images are for, instead of this host's; all takes in every one",
+  },
   { name: "pull-policy", value: "POLICY", summary: "Always, IfNotPresent (default) or Never" },
   { name: "max-age", value: "AGE", summary: "ask again for what was checked longer ago, such as 30m or 7d" },
   { name: "offline", summary: "open no connection" },
@@ -30,6 +34,8 @@ export const globalOptions: readonly OptionSpec[] = [
 export interface Settings {
   readonly directory: string;
   readonly platform: Platform | undefined;
+  /** `--platform all`: for the verbs that take in many. */
+  readonly allPlatforms: boolean;
   readonly pullPolicy: PullPolicy | undefined;
   readonly maxAgeMs: number | undefined;
   readonly isOffline: boolean;
@@ -52,7 +58,8 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
   const jobs = options.value("jobs");
   return {
     directory: options.value("cache-dir") ?? (environment["BPFCACHE_DIR"] || defaultDirectory(environment)),
-    platform: platform === undefined ? undefined : parsePlatform(platform),
+    platform: platform === undefined || platform === "all" ? undefined : parsePlatform(platform),
+    allPlatforms: platform === "all",
     pullPolicy: pullPolicy === undefined ? undefined : parsePullPolicy(pullPolicy),
     maxAgeMs: maxAge === undefined ? undefined : parseDuration(maxAge),
     isOffline: options.isSet("offline"),

@@ -21,6 +21,8 @@ export interface VerbSpec {
   readonly summary: string;
   readonly options: readonly OptionSpec[];
   readonly examples: readonly string[];
+  /** Whether it can be asked for all platforms. */
+  readonly takesAllPlatforms?: boolean;
   /** How many words it takes. */
   readonly words: { readonly min: number; readonly max: number; readonly areReferences?: boolean };
   /** Loaded only when the verb is run: `cat` must not pay for the registry client. */

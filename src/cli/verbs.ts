@@ -31,6 +31,7 @@ export const verbs: readonly VerbSpec[] = [
     ],
     examples: ["prefetch quay.io/org/xdp:v1 quay.io/org/tc:v2", "prefetch -f images.txt --jobs 16"],
     words: { ...many, min: 0 },
+    takesAllPlatforms: true,
     load: () => import("./prefetch.js"),
   },
   {
@@ -53,6 +54,7 @@ export const verbs: readonly VerbSpec[] = [
     ],
     examples: ["seed ./layout", "seed ./layout --as quay.io/org/xdp"],
     words: { ...many, areReferences: false },
+    takesAllPlatforms: true,
     load: () => import("./seed.js"),
   },
   {

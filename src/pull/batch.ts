@@ -25,7 +25,7 @@ interface Taken {
 /** Takes in many images, some at a time; a failure is noted and stops no other. Results are in order of their references. Throws USAGE. */
 export async function takeAll<T extends Taken>(
   references: readonly string[],
-  take: (reference: string) => Promise<T>,
+  take: (reference: string) => Promise<readonly T[]>,
   options: { readonly jobs?: number | undefined; readonly onEvent?: EventSink | undefined },
 ): Promise<BatchResult<T>> {
   const { jobs = defaultJobs } = options;
@@ -37,7 +37,7 @@ export async function takeAll<T extends Taken>(
   const failed: FailedImage[] = [];
   const takeOne = async (reference: string): Promise<void> => {
     try {
-      images.push(await take(reference));
+      images.push(...(await take(reference)));
     } catch (thrown) {
       const { code, message } = toBpfcacheError(thrown);
       failed.push({ reference, code, message });

@@ -2,7 +2,7 @@ import type { Digest } from "../core/digest.js";
 import { BpfcacheError, throwIfAborted } from "../core/errors.js";
 import { type EventSink, emit } from "../core/events.js";
 import type { Limits } from "../core/limits.js";
-import { formatPlatform, type Platform } from "../core/platform.js";
+import { formatPlatform, type Platform, parsePlatform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
 import type { Descriptor } from "../image/descriptor.js";
 import { extractImage, formatOf, requireByteOrder } from "../image/extract.js";
@@ -31,6 +31,8 @@ export interface PullRequest {
   readonly platform: Platform;
   readonly policy: PullPolicy;
   readonly source: ImageSource;
+  /** What the reference names, when that has been asked already. */
+  readonly root?: ResolvedRoot | undefined;
   /** Under IfNotPresent: a reference that was checked longer ago is asked for again. */
   readonly maxAgeMs?: number | undefined;
   /** Whether a reference that is here may come to mean another image. True unless said otherwise. */
@@ -40,6 +42,9 @@ export interface PullRequest {
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: EventSink | undefined;
 }
+
+/** The root document with the validator it was served with. */
+export type ResolvedRoot = PublishedManifest & { readonly etag?: string | undefined };
 
 export interface PullOutcome {
   /** Where the bytes came from: the cache, or the source's name. */
@@ -72,8 +77,10 @@ export class Puller {
     const hit = cached && this.#hit(request, cached);
     if (hit !== undefined) return hit;
     if (request.policy === "Never") throw notCached(request.reference);
-    const { reference, platform, policy, mayMoveReference = true, strict = false } = request;
-    const key = [reference, formatPlatform(platform), policy, mayMoveReference, strict].join(" ");
+    const { reference, platform, policy, root, mayMoveReference = true, strict = false } = request;
+    const key = [reference, formatPlatform(platform), policy, root?.digest, mayMoveReference, strict].join(
+      " ",
+    );
     const passenger = this.#pullsFrom(request.source).board(key, (signal) =>
       this.#pullAgainIfVanished({ ...request, signal }),
     );
@@ -84,6 +91,35 @@ export class Puller {
     } finally {
       passenger.leave();
     }
+  }
+
+  /**
+   * Makes the reference readable on every platform that its root names, side by side. The source is asked once what
+   * the root is, under any policy but Never. The request's own platform is for a root that is a single manifest.
+   */
+  async pullAllPlatforms(request: PullRequest): Promise<PullOutcome[]> {
+    const { reference, source, signal, onEvent, policy } = request;
+    if (policy === "Never") {
+      const cached = this.#store
+        .platformsOf(reference)
+        .map((platform) => this.pull({ ...request, platform }));
+      if (cached.length === 0) throw notCached(reference);
+      return Promise.all(cached);
+    }
+    let requests = 0;
+    const resolution = await source.resolve(reference, { signal, onEvent, onRequest: () => requests++ });
+    if (resolution.unchanged)
+      throw new BpfcacheError("INTERNAL", "the source said unchanged of what it was not told");
+    const { descriptor, bytes, etag } = resolution;
+    const root = { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes, etag };
+    const index = parseManifest(bytes, descriptor.mediaType);
+    const named = index.kind === "index" ? platformsOf(index).map(parsePlatform) : [];
+    const platforms = named.length > 0 ? named : [request.platform];
+    const pulls = platforms.map((platform) => this.pull({ ...request, platform, policy: "Always", root }));
+    const outcomes = await allOrFirstFailure(pulls);
+    return outcomes.map((outcome, i) =>
+      i === 0 ? { ...outcome, requests: outcome.requests + requests } : outcome,
+    );
   }
 
   #pullsFrom(source: ImageSource): Flights<PullOutcome> {
@@ -158,10 +194,9 @@ class Pull {
   }
 
   /** Asks once what the reference names; from here on only digests are asked for. Undefined means: the same as before. */
-  async #resolve(
-    known: RefRecord | undefined,
-  ): Promise<(PublishedManifest & { etag?: string | undefined }) | undefined> {
-    const { source, reference } = this.#request;
+  async #resolve(known: RefRecord | undefined): Promise<ResolvedRoot | undefined> {
+    const { source, reference, root } = this.#request;
+    if (root !== undefined) return root;
     const held = reference.digest && this.#heldManifest(reference.digest);
     if (reference.digest !== undefined && held !== undefined) return { digest: reference.digest, ...held };
     const resolution = await source.resolve(reference, {
@@ -391,6 +426,12 @@ class Pull {
   #warn(message: string): void {
     emit(this.#request.onEvent, { event: "warning", reference: this.#request.reference.toString(), message });
   }
+}
+
+/** The results when all have ended well, else the first failure, after all have ended. */
+async function allOrFirstFailure<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+  await Promise.allSettled(promises);
+  return Promise.all(promises);
 }
 
 function lastOf(manifests: readonly [PublishedManifest, ...PublishedManifest[]]): PublishedManifest {

@@ -148,12 +148,17 @@ function readIndex(bytes: Buffer, repository: string | undefined): LayoutIndex {
   const bareTags: string[] = [];
   for (const descriptor of result.data.manifests) {
     const name = nameOf(descriptor);
-    if (name === undefined) continue; // Untagged: a child of an index, or a referrer.
+    if (name === undefined || isStatementTag(name)) continue; // Untagged: a child of an index, or a referrer.
     if (name.includes("/")) entries.push({ reference: parseReference(name), descriptor });
     else if (repository === undefined) bareTags.push(name);
     else entries.push({ reference: parseReference(`${repository}:${name}`), descriptor });
   }
   return { entries, bareTags };
+}
+
+/** cosign's and the referrers fall-back's tags: what they name belongs to an image and is none. */
+function isStatementTag(name: string): boolean {
+  return /(?:^|:)sha(?:256|512)-[0-9a-f]{32,128}(?:\.(?:sig|att|sbom))?$/.test(name);
 }
 
 /** containerd writes whole references beside the specification's own annotation, which it uses for the bare tag. */

@@ -1,5 +1,5 @@
 import { type Digest, verifyDigest } from "../core/digest.js";
-import { formatPlatform, type Platform } from "../core/platform.js";
+import { formatPlatform, type Platform, parsePlatform } from "../core/platform.js";
 import { parseReference, type Reference } from "../core/reference.js";
 import {
   type Bytecode,
@@ -192,6 +192,16 @@ export class Store {
       removePin(this.#environment, reference.toString());
       return pin;
     });
+  }
+
+  /** The platforms that the reference is here for. */
+  platformsOf(reference: Reference): Platform[] {
+    return this.#read((environment) =>
+      environment
+        .tree("refs")
+        .entries(referencePrefix(reference.toString()))
+        .map(({ value }) => parsePlatform(decodeRecord<RefRecord>(value).platform)),
+    );
   }
 
   /** What the reference names on any platform here: what a registry over this cache answers with. */

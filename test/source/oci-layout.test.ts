@@ -65,6 +65,16 @@ describe("names in a layout", () => {
     expect([source.list(), source.bareTags]).toEqual([[], ["v3"]]);
   });
 
+  it("leave out the tags of signatures", async () => {
+    const signature = `sha256-${"0".repeat(64)}`;
+    const names = ["v1", `${signature}.sig`, signature].map((tag) => ({
+      name: `quay.io/org/prog:${tag}`,
+      root: image,
+    }));
+    expect(await namesIn(names)).toEqual(["quay.io/org/prog:v1"]);
+    expect(await namesIn([{ name: `${signature}.att`, root: image }])).toEqual([]);
+  });
+
   it("that are no references are refused", async () => {
     await expect(namesIn([{ name: "quay.io/Org/prog", root: image }])).rejects.toMatchObject({
       code: "USAGE",

@@ -6,7 +6,7 @@ import type { NamedSymbol, ObjectSymbols } from "./object-symbols.js";
 
 /** The maps an object declares, as its BTF or the structs of its legacy section describe them. */
 export function readMaps(
-  { maps, legacyMaps }: ObjectSymbols,
+  { maps, legacyMaps, structOps }: ObjectSymbols,
   btf: Btf | undefined,
   problems: string[],
 ): readonly BpfMap[] {
@@ -19,6 +19,7 @@ export function readMaps(
   return [
     ...maps.map((map) => readMap(map, btf, described.get(map.name), problems)),
     ...legacyMaps.map(readLegacyMap),
+    ...structOps.map(readStructOps),
   ];
 }
 
@@ -45,6 +46,15 @@ function readMap(
     ...(maxEntries === undefined ? {} : { maxEntries }),
     ...(flags === undefined ? {} : { flags }),
   };
+}
+
+/** BPF_F_LINK, which libbpf sets for `.struct_ops.link`. */
+const linkFlag = 1 << 13;
+
+/** How large its value is, the running kernel's BTF decides (libbpf.c, `init_struct_ops_maps`). */
+function readStructOps({ name, section }: NamedSymbol): BpfMap {
+  const map = { name, type: "struct_ops", keySize: 4, maxEntries: 1 };
+  return section.name === ".struct_ops.link" ? { ...map, flags: linkFlag } : map;
 }
 
 const legacyBytesWithFlags = 20;

@@ -16,6 +16,8 @@ export interface ObjectSymbols {
   readonly programs: readonly NamedSymbol[];
   readonly maps: readonly NamedSymbol[];
   readonly legacyMaps: readonly NamedSymbol[];
+  /** Tables of functions for the kernel; each becomes a map. */
+  readonly structOps: readonly NamedSymbol[];
   readonly globals: readonly NamedSymbol[];
   /** Kernel functions, kernel variables and configuration values. */
   readonly externs: readonly string[];
@@ -37,12 +39,13 @@ export function sortSymbols({ symbols, nameOf }: SymbolTable): ObjectSymbols {
     programs: unique(inRole("program").sort(byPlace), "programs"),
     maps: unique(inRole("map").sort(byPlace), "maps"),
     legacyMaps: unique(inRole("legacy map").sort(byPlace), "maps"),
+    structOps: unique(inRole("struct_ops").sort(byPlace), "maps"),
     globals: inRole("global").sort(byPlace),
     externs,
   };
 }
 
-type Role = "program" | "map" | "legacy map" | "global" | "extern";
+type Role = "program" | "map" | "legacy map" | "struct_ops" | "global" | "extern";
 
 function roleOf({ type, binding, section, isExtern }: ElfSymbol): Role | undefined {
   if (isExtern) return binding === "global" || binding === "weak" ? "extern" : undefined;
@@ -51,6 +54,7 @@ function roleOf({ type, binding, section, isExtern }: ElfSymbol): Role | undefin
   if (type !== "object") return undefined;
   if (section.name === ".maps") return "map";
   if (isLegacyMapSection(section)) return "legacy map";
+  if (section.name === ".struct_ops" || section.name === ".struct_ops.link") return "struct_ops";
   return isDataSection(section) ? "global" : undefined;
 }
 
