@@ -140,8 +140,8 @@ describe.skipIf(missingRegistry)(`from Debian's docker-registry${missingRegistry
         const args = [...printDigest, ...types, repository, `${object}:application/octet-stream`];
         manifests.push(await oras.run("push", args, { [object]: objectBytes(object) }));
       }
-      const index = [...printDigest, `${repository}:v1`, ...manifests];
-      const rootDigest = await oras.run("manifest index create", index);
+      await oras.run("manifest index create", [`${repository}:v1`, ...manifests]);
+      const rootDigest = await oras.run("resolve", [`${repository}:v1`]);
 
       const details = await pullEach(`${repository}:v1`, {
         rootDigest,

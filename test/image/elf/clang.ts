@@ -17,6 +17,8 @@ export interface CompileOptions {
   readonly cpu?: string;
   /** Take the debug sections away again, as `llvm-strip -g` does; BTF stays. */
   readonly strip?: boolean;
+  /** GPL unless told. */
+  readonly license?: string;
 }
 
 export interface CompiledObject {
@@ -27,7 +29,7 @@ export interface CompiledObject {
 /** An object that clang makes of `source`; the usual headers are included in front. */
 export function compile(
   source: string,
-  { byteOrder = "little", debug = true, cpu, strip = false }: CompileOptions = {},
+  { byteOrder = "little", debug = true, cpu, strip = false, license = "GPL" }: CompileOptions = {},
 ): CompiledObject {
   const path = join(directory, `object${compiled++}.o`);
   const target = byteOrder === "little" ? "bpfel" : "bpfeb";
@@ -39,7 +41,7 @@ export function compile(
     `-I/usr/include/${process.arch === "arm64" ? "aarch64" : "x86_64"}-linux-gnu`,
   ];
   const headers = "#include <linux/bpf.h>\n#include <bpf/bpf_helpers.h>\n";
-  const input = `${headers}${source}\nchar LICENSE[] SEC("license") = "GPL";\n`;
+  const input = `${headers}${source}\nchar LICENSE[] SEC("license") = "${license}";\n`;
   execFileSync("clang", [...flags, ...(debug ? ["-g"] : []), "-x", "c", "-c", "-", "-o", path], {
     input,
     stdio: ["pipe", "ignore", "pipe"],

@@ -115,7 +115,12 @@ const kinds: readonly (readonly [
   ["syscall", ["syscall"]],
   ["netfilter", ["netfilter"], 1, libbpf],
   ["lirc_mode2", ["lirc_mode2"], 0, "the kernel may be built without CONFIG_BPF_LIRC_MODE2"],
-  ["not loaded", ["?xdp", "xdp", "?kprobe/do_unlinkat", "?fentry.s/do_unlinkat"], 2],
+  [
+    "not loaded",
+    ["?xdp", "xdp", "?kprobe/do_unlinkat", "?fentry.s/do_unlinkat"],
+    2,
+    "bpftool cannot pin a program that it did not load",
+  ],
   ["unknown", ["my_section", "xdpx"], 0, "no type follows from the section"],
 ];
 
@@ -302,6 +307,8 @@ export const plans: readonly ObjectPlan[] = [
   { name: "configuration", source: configuration },
   { name: "subprograms", source: subprograms },
   { name: "everything", source: everything, mayFail: vmlinux },
+  { name: "another free license", source: programs(["xdp"], 2), options: { license: "Dual BSD/GPL" } },
+  { name: "no free license", source: programs(["xdp"], 2), options: { license: "Proprietary" } },
   { name: "nothing but BTF left of debugging", source: plainMaps, options: { strip: true } },
   { name: "variables, stripped of debugging", source: otherGlobals, options: { strip: true } },
   { name: "without BTF", source: bare, options: { debug: false } },

@@ -1,0 +1,112 @@
+import type { Digest } from "../core/digest.js";
+import { BpfcacheError } from "../core/errors.js";
+import { emit } from "../core/events.js";
+import type { Limits } from "../core/limits.js";
+import type { Descriptor } from "../image/descriptor.js";
+import type { ImageContent } from "../image/formats/format.js";
+import type { ImageManifest } from "../image/manifest.js";
+import type { BlobKind, Store } from "../store/store.js";
+import { fetchVerified } from "./fetch.js";
+import type { Flights, Passenger } from "./flights.js";
+import type { PullRequest } from "./request.js";
+
+/**
+ * The content of one pull: from the store what is there, from the source what is not. It counts what it took, and
+ * keeps its place in shared downloads until `leave`.
+ */
+export class Content {
+  readonly #store: Store;
+  readonly #limits: Limits;
+  readonly #blobs: Flights<Buffer>;
+  readonly #request: PullRequest;
+  readonly #passengers: Passenger<Buffer>[] = [];
+  requests = 0;
+  bytesFetched = 0;
+
+  constructor(store: Store, limits: Limits, blobs: Flights<Buffer>, request: PullRequest) {
+    this.#store = store;
+    this.#limits = limits;
+    this.#blobs = blobs;
+    this.#request = request;
+  }
+
+  leave(): void {
+    for (const passenger of this.#passengers) passenger.leave();
+  }
+
+  /** Config and layers at the same time; the first failure ends the others. */
+  async ofImage(manifest: ImageManifest): Promise<ImageContent> {
+    const { configBytes, layerBytes } = this.#limits;
+    const [config, ...layers] = await Promise.all([
+      this.#blob("config", manifest.config, configBytes),
+      ...manifest.layers.map((descriptor) => this.#blob("layer", descriptor, layerBytes)),
+    ]);
+    return {
+      manifest,
+      config: config ?? Buffer.alloc(0),
+      layers: manifest.layers.map((descriptor, index) => ({
+        descriptor,
+        bytes: layers[index] ?? Buffer.alloc(0),
+      })),
+    };
+  }
+
+  async #blob(kind: BlobKind, descriptor: Descriptor, maxBytes: number): Promise<Buffer> {
+    const held = this.#heldBlob(kind, descriptor);
+    return held ?? this.fetch(descriptor, kind === "config" ? "the image config" : "the layer", maxBytes);
+  }
+
+  /**
+   * Downloads are shared with every other pull that wants the same bytes, from whatever repository. Another's
+   * download may fail for reasons of its own, a repository without the blob or without the right to it: then this
+   * pull asks for itself.
+   */
+  async fetch(descriptor: Descriptor, what: string, maxBytes: number): Promise<Buffer> {
+    const { source, reference, onEvent, signal } = this.#request;
+    for (;;) {
+      let isOwn = false;
+      const passenger = this.#blobs.board(`${descriptor.digest} ${descriptor.size}`, async (flightSignal) => {
+        isOwn = true;
+        const options = { signal: flightSignal, onEvent, onRequest: () => this.requests++, what, maxBytes };
+        const bytes = await fetchVerified(source, reference, descriptor, options);
+        this.bytesFetched += bytes.byteLength;
+        return bytes;
+      });
+      this.#passengers.push(passenger);
+      try {
+        return await passenger.arrival(signal);
+      } catch (error) {
+        passenger.leave();
+        if (isOwn || signal?.aborted === true) throw error;
+      }
+    }
+  }
+
+  /** Damage in the cache is no reason to fail here: what is wrong is fetched again. */
+  #heldBlob(kind: BlobKind, { digest, size }: Descriptor): Buffer | undefined {
+    try {
+      const bytes = this.#store.blob(kind, digest);
+      return bytes?.length === size ? bytes : undefined;
+    } catch (error) {
+      return this.#ignoreDamage(error);
+    }
+  }
+
+  heldManifest(digest: Digest): { mediaType: string; bytes: Buffer } | undefined {
+    try {
+      return this.#store.manifest(digest);
+    } catch (error) {
+      return this.#ignoreDamage(error);
+    }
+  }
+
+  #ignoreDamage(error: unknown): undefined {
+    if (!(error instanceof BpfcacheError) || error.code !== "DIGEST_MISMATCH") throw error;
+    this.#warn(`${error.message}; it is fetched again`);
+    return undefined;
+  }
+
+  #warn(message: string): void {
+    emit(this.#request.onEvent, { event: "warning", reference: this.#request.reference.toString(), message });
+  }
+}

@@ -1,0 +1,223 @@
+import type { Digest } from "../core/digest.js";
+import { BpfcacheError, throwIfAborted } from "../core/errors.js";
+import { type EventSink, emit } from "../core/events.js";
+import type { Limits } from "../core/limits.js";
+import { formatPlatform, type Platform } from "../core/platform.js";
+import type { Descriptor } from "../image/descriptor.js";
+import { extractImage, formatOf, requireByteOrder } from "../image/extract.js";
+import { requireAgreement } from "../image/formats/cross-check.js";
+import { parseManifest } from "../image/manifest.js";
+import { indexMediaTypes } from "../image/media-types.js";
+import { platformOfEntry, platformsOf, selectPlatform } from "../image/select-platform.js";
+import { type PublishedManifest, requireMayMove } from "../store/publish.js";
+import { manifestDigestOf, type RefRecord, rootDigestOf } from "../store/records.js";
+import type { Store } from "../store/store.js";
+import { Content } from "./content.js";
+import type { Flights } from "./flights.js";
+import { toRecord, warningsOf } from "./image-record.js";
+import type { PullOutcome, PullRequest, ResolvedRoot } from "./request.js";
+import { requireStored } from "./strict.js";
+
+/** One pull under way. Its steps are the private methods, in order. */
+export class Pull {
+  readonly #store: Store;
+  readonly #limits: Limits;
+  readonly #request: PullRequest;
+  readonly #content: Content;
+
+  constructor(store: Store, limits: Limits, blobs: Flights<Buffer>, request: PullRequest) {
+    this.#store = store;
+    this.#limits = limits;
+    this.#request = request;
+    this.#content = new Content(store, limits, blobs, request);
+  }
+
+  async run(): Promise<PullOutcome> {
+    try {
+      const known = this.#store.findReference(this.#request.reference, this.#request.platform);
+      const root = await this.#resolve(known);
+      if (root === undefined && known !== undefined) return this.#confirm(known);
+      if (root === undefined)
+        throw new BpfcacheError("INTERNAL", "the source said unchanged of what it was not told");
+      if (known !== undefined && this.#request.mayMoveReference === false) requireMayMove(known, root.digest);
+      const chain = await this.#descend(root);
+      const record = this.#relink(chain, root.etag) ?? (await this.#takeIn(chain, root.etag));
+      return this.#outcome(this.#content.bytesFetched > 0 ? this.#request.source.name : "cache", record);
+    } finally {
+      this.#content.leave();
+    }
+  }
+
+  /** Asks once what the reference names; from here on only digests are asked for. Undefined means: the same as before. */
+  async #resolve(known: RefRecord | undefined): Promise<ResolvedRoot | undefined> {
+    const { source, reference, root } = this.#request;
+    if (root !== undefined) return root;
+    const held = reference.digest && this.#content.heldManifest(reference.digest);
+    if (reference.digest !== undefined && held !== undefined) return { digest: reference.digest, ...held };
+    const resolution = await source.resolve(reference, {
+      ...this.#sourceOptions(),
+      known: known && { digest: rootDigestOf(known), etag: known.etag },
+    });
+    const digest = resolution.unchanged ? known && rootDigestOf(known) : resolution.descriptor.digest;
+    this.#emitResolved(digest, digest === (known && rootDigestOf(known)));
+    if (resolution.unchanged) {
+      this.#content.bytesFetched += resolution.bytesFetched;
+      return undefined;
+    }
+    const { descriptor, bytes, etag } = resolution;
+    this.#content.bytesFetched += bytes.byteLength;
+    return { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes, etag };
+  }
+
+  #confirm(known: RefRecord): PullOutcome {
+    if (this.#request.strict === true) requireStored(this.#store, known, this.#request.reference);
+    this.#store.noteChecked(known, Date.now());
+    this.#store.noteUse(manifestDigestOf(known), Date.now());
+    return this.#outcome("cache", known);
+  }
+
+  /** From the root through indexes to the manifest for the platform. */
+  async #descend(root: PublishedManifest): Promise<readonly [PublishedManifest, ...PublishedManifest[]]> {
+    const chain: [PublishedManifest, ...PublishedManifest[]] = [root];
+    for (let document = root; ; ) {
+      const parsed = parseManifest(document.bytes, document.mediaType);
+      if (parsed.kind === "manifest") return chain;
+      if (chain.length > this.#limits.indexDepth) {
+        throw new BpfcacheError(
+          "INVALID_IMAGE",
+          `indexes are nested deeper than ${this.#limits.indexDepth} levels`,
+        );
+      }
+      document = await this.#child(selectPlatform(parsed, this.#request.platform));
+      chain.push(document);
+    }
+  }
+
+  async #child(descriptor: Descriptor): Promise<PublishedManifest> {
+    const held = this.#content.heldManifest(descriptor.digest);
+    if (held !== undefined) return { digest: descriptor.digest, ...held };
+    const what = indexMediaTypes.has(descriptor.mediaType) ? "the index" : "the manifest";
+    const bytes = await this.#content.fetch(descriptor, what, this.#limits.manifestBytes);
+    return { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes };
+  }
+
+  /** When the image is here already, only the reference is new. */
+  #relink(
+    manifests: readonly [PublishedManifest, ...PublishedManifest[]],
+    etag: string | undefined,
+  ): RefRecord | undefined {
+    const digest = lastOf(manifests).digest;
+    const image = this.#store.image(digest);
+    if (image === undefined) return undefined;
+    requireByteOrder(image.objects, this.#request.platform);
+    if (this.#request.strict === true) requireAgreement(image.disagreements);
+    const record = this.#store.publish({
+      ref: this.#ref(manifests[0], etag),
+      mayMoveReference: this.#request.mayMoveReference,
+      manifests,
+      image,
+      layers: [],
+      objects: [],
+    });
+    this.#store.noteUse(digest, Date.now());
+    this.#emitPublished(record);
+    return record;
+  }
+
+  /** Fetches what is missing, checks and extracts it, and publishes all at once. */
+  async #takeIn(
+    manifests: readonly [PublishedManifest, ...PublishedManifest[]],
+    etag: string | undefined,
+  ): Promise<RefRecord> {
+    const { digest, bytes, mediaType } = lastOf(manifests);
+    const manifest = parseManifest(bytes, mediaType);
+    if (manifest.kind !== "manifest")
+      throw new BpfcacheError("INTERNAL", `${digest} is not an image manifest`);
+    formatOf(manifest);
+    const content = await this.#content.ofImage(manifest);
+    const { platform, strict, signal } = this.#request;
+    const entryPlatform = entryPlatformOf(manifests);
+    const image = await extractImage(content, platform, {
+      limits: this.#limits,
+      entryPlatform,
+      strict,
+      signal,
+    });
+    throwIfAborted(signal);
+    const record = this.#store.publish({
+      ref: this.#ref(manifests[0], etag),
+      mayMoveReference: this.#request.mayMoveReference,
+      manifests,
+      image: toRecord(manifest, image),
+      config: { digest: manifest.config.digest, bytes: content.config },
+      layers: content.layers.map((layer) => ({ digest: layer.descriptor.digest, bytes: layer.bytes })),
+      objects: image.objects,
+    });
+    this.#store.noteUse(digest, Date.now());
+    for (const message of warningsOf(image)) this.#warn(message);
+    this.#emitPublished(record);
+    return record;
+  }
+
+  #ref(root: PublishedManifest, etag: string | undefined): Omit<RefRecord, "chain" | "objects"> {
+    const { reference, platform, source } = this.#request;
+    const index = parseManifest(root.bytes, root.mediaType);
+    const now = Date.now();
+    return {
+      reference: reference.toString(),
+      platform: formatPlatform(platform),
+      source: source.name,
+      pulledAt: now,
+      checkedAt: now,
+      etag,
+      platforms: index.kind === "index" ? platformsOf(index) : [],
+    };
+  }
+
+  #sourceOptions(): {
+    signal: AbortSignal | undefined;
+    onEvent: EventSink | undefined;
+    onRequest: () => void;
+  } {
+    const { signal, onEvent } = this.#request;
+    return { signal, onEvent, onRequest: () => this.#content.requests++ };
+  }
+
+  #outcome(from: string, record: RefRecord): PullOutcome {
+    return { from, requests: this.#content.requests, bytesFetched: this.#content.bytesFetched, record };
+  }
+
+  #emitResolved(digest: Digest | undefined, unchanged: boolean): void {
+    if (digest === undefined) return;
+    emit(this.#request.onEvent, {
+      event: "resolved",
+      reference: this.#request.reference.toString(),
+      digest,
+      unchanged,
+    });
+  }
+
+  #emitPublished(record: RefRecord): void {
+    emit(this.#request.onEvent, {
+      event: "published",
+      reference: record.reference,
+      digest: rootDigestOf(record),
+      objects: record.objects.length,
+    });
+  }
+
+  #warn(message: string): void {
+    emit(this.#request.onEvent, { event: "warning", reference: this.#request.reference.toString(), message });
+  }
+}
+
+function lastOf(manifests: readonly [PublishedManifest, ...PublishedManifest[]]): PublishedManifest {
+  return manifests.at(-1) ?? manifests[0];
+}
+
+/** What the index over a manifest says that it is for. */
+function entryPlatformOf(chain: readonly [PublishedManifest, ...PublishedManifest[]]): Platform | undefined {
+  const parent = chain.at(-2);
+  const index = parent && parseManifest(parent.bytes, parent.mediaType);
+  return index?.kind === "index" ? platformOfEntry(index, lastOf(chain)) : undefined;
+}

@@ -1,0 +1,36 @@
+import type { EventSink } from "../core/events.js";
+import type { Platform } from "../core/platform.js";
+import type { Reference } from "../core/reference.js";
+import type { ImageSource } from "../source/image-source.js";
+import type { PublishedManifest } from "../store/publish.js";
+import type { RefRecord } from "../store/records.js";
+import type { PullPolicy } from "./policy.js";
+
+export interface PullRequest {
+  readonly reference: Reference;
+  readonly platform: Platform;
+  readonly policy: PullPolicy;
+  readonly source: ImageSource;
+  /** What the reference names, when that has been asked already. */
+  readonly root?: ResolvedRoot | undefined;
+  /** Under IfNotPresent: a reference that was checked longer ago is asked for again. */
+  readonly maxAgeMs?: number | undefined;
+  /** Whether a reference that is here may come to mean another image. True unless said otherwise. */
+  readonly mayMoveReference?: boolean | undefined;
+  /** Labels or metadata that do not fit the objects are INVALID_IMAGE, also of an image that is here already. */
+  readonly strict?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onEvent?: EventSink | undefined;
+}
+
+/** The root document with the validator it was served with. */
+export type ResolvedRoot = PublishedManifest & { readonly etag?: string | undefined };
+
+export interface PullOutcome {
+  /** Where the bytes came from: the cache, or the source's name. */
+  readonly from: string;
+  /** Requests that were sent, tokens and redirects included. */
+  readonly requests: number;
+  readonly bytesFetched: number;
+  readonly record: RefRecord;
+}
