@@ -4,6 +4,7 @@ export type {
   CacheOptions,
   PulledImage,
   PullOptions,
+  RegistryConfig,
   SeedOptions,
 } from "./cache.js";
 export type { Digest } from "./core/digest.js";

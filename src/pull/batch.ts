@@ -44,7 +44,17 @@ export async function takeAll<T extends Taken>(
       emit(options.onEvent, { event: "failed", reference, code, message });
     }
   };
-  await Promise.all([...new Set(references)].map((reference) => atATime(takeOne, reference)));
+  // The first of each host goes ahead: what a registry tells everybody, a login or a limit, it then tells only once.
+  const leaders = new Map<string, Promise<void>>();
+  const start = (reference: string): Promise<void> => {
+    const [host = ""] = reference.split("/", 1);
+    const leader = leaders.get(host);
+    if (leader !== undefined) return leader.then(() => atATime(takeOne, reference));
+    const first = atATime(takeOne, reference);
+    leaders.set(host, first);
+    return first;
+  };
+  await Promise.all([...new Set(references)].map(start));
   return toResult(images, failed);
 }
 

@@ -117,6 +117,23 @@ describe.each(["little", "big"] as const)("a %s-endian object", (byteOrder) => {
     expect(problems).toEqual([expect.stringContaining("legacy")]);
   });
 
+  test("lists its tables of functions for the kernel among the maps they become", () => {
+    const { maps } = read({
+      sections: [
+        { name: ".struct_ops", flags: 3, bytes: Buffer.alloc(16) },
+        { name: ".struct_ops.link", flags: 3, bytes: Buffer.alloc(16) },
+      ],
+      symbols: [
+        { name: "congestion", section: ".struct_ops", size: 16 },
+        { name: "scheduler", section: ".struct_ops.link", size: 16 },
+      ],
+    });
+    expect(maps).toEqual([
+      { name: "congestion", type: "struct_ops", keySize: 4, maxEntries: 1 },
+      { name: "scheduler", type: "struct_ops", keySize: 4, maxEntries: 1, flags: 8_192 },
+    ]);
+  });
+
   test("lists its global variables, with types where BTF has them, and the configuration it asks for", () => {
     const btf = new BtfBuilder(byteOrder);
     const int = btf.int("int", 4);
