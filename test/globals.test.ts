@@ -97,7 +97,7 @@ describe("bpfcache cat --global", () => {
     ["flag=false", { flag: false }],
     ['text="a, b"', { text: "a, b" }],
     ['text="7"', { text: "7" }],
-    ["text=", { text: "" }],
+    ['text=""', { text: "" }],
     ["point=hex:0001020304050607", { point: Uint8Array.of(0, 1, 2, 3, 4, 5, 6, 7) }],
     ["grid=abc,x", { grid: ["abc", "x"] }],
   ])("%s", async (text, value) => {
@@ -112,6 +112,7 @@ describe("bpfcache cat --global", () => {
     [["u32"], /takes NAME=VALUE, not "u32"/],
     [["=7"], /takes NAME=VALUE/],
     [["u32=1", "u32=2"], /sets u32 twice/],
+    [["text="], /is not a value/],
     [["u32=1.5"], /"1\.5" is not a value/],
     [['text="open'], /is not a value/],
     [["point=hex:012"], /two hexadecimal digits/],

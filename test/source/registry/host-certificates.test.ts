@@ -3,18 +3,20 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { certificateDirectories } from "../../../src/source/registry/host-certificates.js";
+import { requireTools } from "../../support/tools.js";
 import { makeCertificates, type TestCertificates } from "./certificates.js";
 import { failureOf, lookupAs, pullImage, sourceFor, startRegistry } from "./support.js";
 
+const missing = requireTools("openssl");
 let certificates: TestCertificates;
 let directory: string;
 
 beforeAll(() => {
-  certificates = makeCertificates();
+  if (missing === undefined) certificates = makeCertificates();
   directory = mkdtempSync(join(tmpdir(), "bpfcache-certs-"));
 });
 afterAll(() => {
-  certificates.remove();
+  if (missing === undefined) certificates.remove();
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -23,7 +25,7 @@ function install(host: string, files: Record<string, string>): void {
   for (const [name, text] of Object.entries(files)) writeFileSync(join(directory, host, name), text);
 }
 
-describe("certs.d", () => {
+describe.skipIf(missing)(`certs.d${missing ?? ""}`, () => {
   it("has the authority of a registry, and of that one only", async () => {
     const registry = await startRegistry({ kind: "none" }, certificates);
     const host = `registry.example:${registry.server.port}`;

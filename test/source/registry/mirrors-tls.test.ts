@@ -1,18 +1,22 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { parseReference } from "../../../src/core/reference.js";
 import type { RegistrySource } from "../../../src/source/registry/registry-source.js";
+import { requireTools } from "../../support/tools.js";
 import { directoryWith } from "../locations/support.js";
 import { makeCertificates, type TestCertificates } from "./certificates.js";
 import { publish, type Site, siteOptions, sourceWithConf, startSite } from "./mirrors-support.js";
 import { failureOf, pullImage, sourceFor, startRegistry } from "./support.js";
 import type { TestRegistry } from "./test-registry.js";
 
+const missing = requireTools("openssl");
 let certificates: TestCertificates;
 
 beforeAll(() => {
-  certificates = makeCertificates();
+  if (missing === undefined) certificates = makeCertificates();
 });
-afterAll(() => certificates.remove());
+afterAll(() => {
+  if (missing === undefined) certificates.remove();
+});
 
 /** The mirror's certificate is for registry.example; a tree that speaks of it is in the site's hosts.toml. */
 function sourceBy(
@@ -32,7 +36,7 @@ function sourceBy(
   return sourceFor({ ...siteOptions(site), hostsDirectory });
 }
 
-describe("a mirror with TLS", () => {
+describe.skipIf(missing)(`a mirror with TLS${missing ?? ""}`, () => {
   it("has an authority of its own, which counts for no other host", async () => {
     const site = await startSite(0);
     const mirror = await startRegistry({ kind: "none" }, certificates);

@@ -2,10 +2,12 @@ import { once } from "node:events";
 import { createServer, get, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { requireTools } from "../../support/tools.js";
 import { makeCertificates, type TestCertificates } from "./certificates.js";
 import { times } from "./fault-server.js";
 import { failureOf, lookupAs, pullImage, sourceFor, startRegistry } from "./support.js";
 
+const missing = requireTools("openssl");
 let certificates: TestCertificates;
 let proxy: Server;
 let asked: string[] = [];
@@ -13,7 +15,7 @@ let asked: string[] = [];
 let target: { port: number };
 
 beforeAll(async () => {
-  certificates = makeCertificates();
+  if (missing === undefined) certificates = makeCertificates();
   proxy = createServer((request, response) => {
     asked.push(`${request.method} ${request.url}`);
     const { pathname } = new URL(request.url ?? "");
@@ -41,7 +43,7 @@ afterEach(() => {
 afterAll(() => {
   proxy.close();
   proxy.closeAllConnections();
-  certificates.remove();
+  if (missing === undefined) certificates.remove();
 });
 
 function environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
@@ -49,7 +51,7 @@ function environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {
   return { HTTPS_PROXY: url, HTTP_PROXY: url, ...more };
 }
 
-describe("a proxy in the environment", () => {
+describe.skipIf(missing)(`a proxy in the environment${missing ?? ""}`, () => {
   it("is used for https with CONNECT, and for http without", async () => {
     const secure = await startRegistry({ kind: "none" }, certificates);
     target = { port: secure.server.port };
@@ -88,7 +90,7 @@ describe("a proxy in the environment", () => {
   });
 });
 
-describe("Docker Hub", () => {
+describe.skipIf(missing)(`Docker Hub${missing ?? ""}`, () => {
   it("is asked at registry-1.docker.io, and revalidated by HEAD, which its quota does not count", async () => {
     const hub = await startRegistry({ kind: "none" }, certificates);
     target = { port: hub.server.port };
