@@ -76,7 +76,7 @@ export class BytecodeAccess {
     return this.#environment.snapshot(() => {
       const record = find(this.#environment, reference, platform);
       if (record === undefined) throw notCached(reference);
-      const object = chooseObject(record.objects, platform, options);
+      const object = chooseObject(reference, record.objects, platform, options);
       const view = this.#environment.tree("objects").view(digestKey(object.digest));
       this.#verify(view, object, reference);
       const bytes =

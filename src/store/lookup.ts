@@ -54,6 +54,7 @@ export interface ObjectChoice {
 
 /** The object meant, when there is exactly one of the platform's byte order, or one that names its architecture. Throws USAGE, saying which there are. */
 export function chooseObject(
+  reference: Reference,
   all: readonly ObjectEntry[],
   platform: Platform,
   choice: ObjectChoice,
@@ -78,7 +79,11 @@ export function chooseObject(
     matches.length === 0
       ? `the image has no ${wanted}`
       : `the image has several objects${wanted && ` with ${wanted}`}`,
-    { found: there, hint: `Choose with --object or --program. It has: ${there}` },
+    {
+      reference: reference.toString(),
+      found: there,
+      hint: `Choose with --object or --program. It has: ${there}`,
+    },
   );
 }
 
