@@ -1,10 +1,10 @@
 import { BpfcacheError } from "./core/errors.js";
 import type { EventSink } from "./core/events.js";
-import { type Limits, withLimits } from "./core/limits.js";
+import { withLimits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
+import type { BatchOptions, CacheOptions, PulledImage, PullOptions, SeedOptions } from "./options.js";
 import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
-import type { PullPolicy } from "./pull/policy.js";
 import { Puller } from "./pull/puller.js";
 import type { PullOutcome, PullRequest } from "./pull/request.js";
 import { openSeed } from "./pull/seed.js";
@@ -16,71 +16,6 @@ import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import type { ListFilter } from "./store/list.js";
 import { Store } from "./store/store.js";
-
-export interface CacheOptions {
-  /** Where the database is. Without it a temporary one is made, and removed on close. */
-  readonly directory?: string | undefined;
-  /** What images are chosen for, `os/arch[/variant]`; this host's platform by default. */
-  readonly platform?: string | Platform | undefined;
-  /** Default IfNotPresent. */
-  readonly pullPolicy?: PullPolicy | undefined;
-  /** Never open a connection: every pull behaves as under Never. */
-  readonly offline?: boolean | undefined;
-  readonly limits?: Partial<Limits> | undefined;
-  /** Registries, as `host` or `host:port`, that are spoken to over http; loopback ones need not be named. */
-  readonly plainHttp?: readonly string[] | undefined;
-  /** Credentials in the form of Docker's config.json; by default the usual places are searched. */
-  readonly authFile?: string | undefined;
-  /** Certificates in PEM that are trusted besides the system's. */
-  readonly caFile?: string | undefined;
-  /** Where mirrors are configured; where containerd and Podman have it by default. */
-  readonly registryConfig?: RegistryConfig | undefined;
-  /** Receives the events of every call. It must not throw. */
-  readonly onEvent?: EventSink | undefined;
-}
-
-export interface RegistryConfig {
-  /** containerd's tree of hosts.toml files; /etc/containerd/certs.d by default. */
-  readonly hostsDirectory?: string | undefined;
-  /** Podman's registries.conf, read together with the directory of its name and `.d`. */
-  readonly registriesConf?: string | undefined;
-}
-
-export interface PullOptions {
-  readonly pullPolicy?: PullPolicy | undefined;
-  readonly platform?: string | Platform | undefined;
-  /** Under IfNotPresent: ask again when the last answer is older, in milliseconds. */
-  readonly maxAgeMs?: number | undefined;
-  /** Refuse (INVALID_IMAGE) an image whose labels or metadata claim what its objects do not have; else that is a warning. */
-  readonly strict?: boolean | undefined;
-  /** Aborting ends this call with INTERRUPTED; others that wait for the same image go on. */
-  readonly signal?: AbortSignal | undefined;
-  readonly onEvent?: EventSink | undefined;
-}
-
-export interface BatchOptions extends PullOptions {
-  /** Take in every platform that the images name, side by side, instead of one. */
-  readonly allPlatforms?: boolean | undefined;
-  /** Images at a time; 8 by default. */
-  readonly jobs?: number | undefined;
-}
-
-export interface SeedOptions extends BatchOptions {
-  /** The repository, as `host/path`, that bare tags in a layout belong to. */
-  readonly as?: string | undefined;
-  /** Let references that are cached already move to what the files name. */
-  readonly overwrite?: boolean | undefined;
-}
-
-/** A pulled image: the JSON document `pull`. */
-export interface PulledImage extends CachedImage {
-  /** `cache`, or the source that bytes came from. */
-  readonly from: string;
-  readonly requests: number;
-  readonly bytesFetched: number;
-  /** The verdict of the trust policy; null when no policy was asked. */
-  readonly trust: null;
-}
 
 type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference">;
 

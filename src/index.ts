@@ -1,12 +1,4 @@
-export type {
-  BatchOptions,
-  BytecodeCache,
-  CacheOptions,
-  PulledImage,
-  PullOptions,
-  RegistryConfig,
-  SeedOptions,
-} from "./cache.js";
+export type { BytecodeCache } from "./cache.js";
 export type { Digest } from "./core/digest.js";
 export { BpfcacheError, type ErrorCode, exitStatus } from "./core/errors.js";
 export type { CacheEvent, EventSink } from "./core/events.js";
@@ -16,6 +8,14 @@ export type { GlobalValue } from "./image/btf/encode-value.js";
 export type { GlobalValues } from "./image/elf/set-globals.js";
 export type { Attachment } from "./image/formats/format.js";
 export { openCache } from "./open-cache.js";
+export type {
+  BatchOptions,
+  CacheOptions,
+  PulledImage,
+  PullOptions,
+  RegistryConfig,
+  SeedOptions,
+} from "./options.js";
 export type { BatchResult, FailedImage } from "./pull/batch.js";
 export type { PullPolicy } from "./pull/policy.js";
 export { BytecodeReader, openReader, type ReaderOptions, type ReadOptions } from "./reader.js";

@@ -1,4 +1,5 @@
-import type { BytecodeCache, CacheOptions } from "./cache.js";
+import type { BytecodeCache } from "./cache.js";
+import type { CacheOptions } from "./options.js";
 
 /**
  * Opens a cache, making it when there is none. Throws USAGE, CACHE_CORRUPT, CACHE_FULL.

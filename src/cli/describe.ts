@@ -1,4 +1,4 @@
-import type { PulledImage } from "../cache.js";
+import type { PulledImage } from "../options.js";
 import type { BatchResult } from "../pull/batch.js";
 import type { CachedImage } from "../store/catalog.js";
 import { formatBytes, plural, printable, table } from "./output.js";

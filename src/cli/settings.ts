@@ -1,8 +1,8 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
-import type { CacheOptions } from "../cache.js";
 import { BpfcacheError } from "../core/errors.js";
 import { type Platform, parsePlatform } from "../core/platform.js";
+import type { CacheOptions } from "../options.js";
 import { type PullPolicy, parsePullPolicy } from "../pull/policy.js";
 import type { Arguments } from "./arguments.js";
 import { type ProgressStyle, progressStyles } from "./progress.js";
