@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { closeSync, mkdirSync, openSync, rmSync, writeFileSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setFlagsFromString } from "node:v8";
@@ -13,6 +13,11 @@ const maxMs = 100;
 
 /** What one mutant may leave in memory before anything is collected: what it inflates to, some copies of that, strings. */
 const maxGrowthBytes = 48 * 1024 * 1024;
+
+const notesDirectory = join(tmpdir(), "bpfcache-fuzz");
+
+/** Has the number of the mutant that is read now, or was last. */
+const underWayFile = join(notesDirectory, `under-way.${process.pid}`);
 
 const silenceMs = 30_000;
 
@@ -53,15 +58,21 @@ export async function runCampaign(
   onProgress?: (next: number, report: CampaignReport) => void,
 ): Promise<CampaignReport> {
   const campaign = new Campaign();
+  mkdirSync(notesDirectory, { recursive: true });
+  const underWay = openSync(underWayFile, "w");
   const watchdog = new Watchdog(silenceMs);
   try {
     for (let mutant = from; mutant < from + count; mutant++) {
       watchdog.beat(mutant);
+      // Where the process ends without a word, as when memory runs out, this is all that is left of it.
+      writeSync(underWay, String(mutant).padEnd(16), 0);
       await campaign.run(mutant);
       if ((mutant + 1) % 10_000 === 0) onProgress?.(mutant + 1, campaign.report());
     }
   } finally {
     await watchdog.stop();
+    closeSync(underWay);
+    rmSync(underWayFile);
   }
   return campaign.report();
 }
@@ -116,9 +127,7 @@ class Campaign {
   }
 
   #note(mutant: number, target: Target, input: Buffer, what: string): void {
-    const directory = join(tmpdir(), "bpfcache-fuzz");
-    mkdirSync(directory, { recursive: true });
-    const file = join(directory, `${mutant}.${target.name}`);
+    const file = join(notesDirectory, `${mutant}.${target.name}`);
     writeFileSync(file, input);
     this.#findings.push({ mutant, target: target.name, what, file });
   }

@@ -9,7 +9,8 @@ import { targets } from "./targets.js";
  *     BPFCACHE_FUZZ=1 BPFCACHE_FUZZ_FROM=<number> npx vitest run test/fuzz
  *
  * BPFCACHE_FUZZ is how many there are (20,000 in the normal tests). With BPFCACHE_FUZZ_STATE=FILE the campaign writes there
- * how far it has come; one that was interrupted goes on from there.
+ * how far it has come; one that was interrupted goes on from there. Inputs of findings, and the number
+ * of the mutant under way, are in bpfcache-fuzz in the directory for temporary files.
  */
 const count = Number(process.env["BPFCACHE_FUZZ"] ?? 20_000);
 const first = Number(process.env["BPFCACHE_FUZZ_FROM"] ?? 1);

@@ -83,7 +83,8 @@ function changeMember(
 }
 
 function repeat(array: unknown[], value: unknown, times: number): void {
-  const length = typeof value === "object" ? 200 : 8;
+  // One and the same object many times is little in the tree, and a lot in the text.
+  const length = (JSON.stringify(value)?.length ?? 0) + 1;
   for (let left = Math.min(times, maxBytes / length); left > 0; left--) array.push(value);
 }
 
