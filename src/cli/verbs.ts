@@ -138,8 +138,16 @@ export const verbs: readonly VerbSpec[] = [
     name: "serve",
     usage: "",
     summary: "be a read-only OCI registry over the cache",
-    options: [{ name: "listen", value: "HOST:PORT", summary: "where to listen (default 127.0.0.1:5000)" }],
-    examples: ["serve", "serve --listen 127.0.0.1:0"],
+    options: [
+      { name: "listen", value: "HOST:PORT", summary: "where to listen (default 127.0.0.1:5000)" },
+      { name: "tls-cert", value: "FILE", summary: "speak https with this certificate chain (PEM)" },
+      { name: "tls-key", value: "FILE", summary: "the certificate's key (PEM)" },
+      { name: "htpasswd", value: "FILE", summary: "answer only these users (htpasswd -B)" },
+    ],
+    examples: [
+      "serve",
+      "serve --listen 0.0.0.0:5000 --tls-cert site.pem --tls-key site.key --htpasswd users",
+    ],
     words: { min: 0, max: 0 },
     load: () => import("./serve.js"),
   },

@@ -23,6 +23,7 @@ import {
   type RefRecord,
   type RootRecord,
 } from "./records.js";
+import { repositories, tagsOf } from "./repositories.js";
 import { noteUse, pinOf, putPin, removePin } from "./usage.js";
 import { decodeManifest, decodeRecord, encodeRecord, type StoredManifest } from "./values.js";
 
@@ -214,6 +215,16 @@ export class Store {
       // Platforms may have been pulled before and after a tag moved: the newest answer counts.
       return records.sort((a, b) => b.checkedAt - a.checkedAt)[0]?.chain[0];
     });
+  }
+
+  /** The tags of a repository (`host/path`), in order. */
+  tagsOf(repository: string): string[] {
+    return this.#read((environment) => tagsOf(environment, repository));
+  }
+
+  /** Every repository (`host/path`) that something is here of, in order. */
+  repositories(): string[] {
+    return this.#read(repositories);
   }
 
   /** Whether some reference of this repository (`host/path`) needs the content: what it may be served under. */
