@@ -5,6 +5,8 @@ import type { Platform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
 import type { BatchOptions, CacheOptions, PulledImage, PullOptions, SeedOptions } from "./options.js";
 import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
+import type { ListedImage } from "./pull/image-list.js";
+import type { PullPolicy } from "./pull/policy.js";
 import { Puller } from "./pull/puller.js";
 import type { PullOutcome, PullRequest } from "./pull/request.js";
 import { openSeed } from "./pull/seed.js";
@@ -58,13 +60,21 @@ export class BytecodeCache {
     });
   }
 
-  /** Pulls many at a time. One failure stops no other: what failed is in the result, and the promise is fulfilled. */
+  /**
+   * Pulls many at a time. One failure stops no other: what failed is in the result, and the promise is fulfilled. An
+   * image may bring a pull policy of its own, for when neither `options` nor the cache's options name one.
+   */
   async prefetch(
-    references: readonly string[],
+    images: readonly (string | ListedImage)[],
     options: BatchOptions = {},
   ): Promise<BatchResult<PulledImage>> {
+    const listed = images.map((image) => (typeof image === "string" ? { reference: image } : image));
+    const references = listed.map(({ reference }) => reference);
+    const policies = new Map(listed.map(({ reference, pullPolicy }) => [reference, pullPolicy]));
     this.#registry.announce?.(references.flatMap(parseOrNothing));
-    return this.#takeAll(this.#registry, references, options, this.#pullPolicy(options));
+    return this.#takeAll(this.#registry, references, options, (reference) =>
+      this.#pullPolicy(options, policies.get(reference)),
+    );
   }
 
   /**
@@ -78,7 +88,7 @@ export class BytecodeCache {
       const source = await openSeed(path, options.as, withLimits(this.#options.limits));
       const references = source.list().map(({ reference }) => reference.toString());
       try {
-        batches.push(await this.#takeAll(source, references, options, how));
+        batches.push(await this.#takeAll(source, references, options, () => how));
       } finally {
         await source.close();
       }
@@ -162,11 +172,11 @@ export class BytecodeCache {
     source: ImageSource,
     references: readonly string[],
     options: BatchOptions,
-    how: HowToPull,
+    how: (reference: string) => HowToPull,
   ): Promise<BatchResult<PulledImage>> {
     const take = (reference: string): Promise<readonly PulledImage[]> =>
       this.#track(async () => {
-        const request = this.#request(source, parseReference(reference), options, how);
+        const request = this.#request(source, parseReference(reference), options, how(reference));
         const outcomes =
           options.allPlatforms === true
             ? await this.#puller.pullAllPlatforms(request)
@@ -176,8 +186,8 @@ export class BytecodeCache {
     return takeAll(references, take, { jobs: options.jobs, onEvent: this.#sink(options.onEvent) });
   }
 
-  #pullPolicy({ pullPolicy, maxAgeMs }: PullOptions): HowToPull {
-    const policy = pullPolicy ?? this.#options.pullPolicy ?? "IfNotPresent";
+  #pullPolicy({ pullPolicy, maxAgeMs }: PullOptions, listed?: PullPolicy): HowToPull {
+    const policy = pullPolicy ?? this.#options.pullPolicy ?? listed ?? "IfNotPresent";
     return { policy: this.#options.offline === true ? "Never" : policy, maxAgeMs };
   }
 

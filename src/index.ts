@@ -17,6 +17,7 @@ export type {
   SeedOptions,
 } from "./options.js";
 export type { BatchResult, FailedImage } from "./pull/batch.js";
+export type { ListedImage } from "./pull/image-list.js";
 export type { PullPolicy } from "./pull/policy.js";
 export { BytecodeReader, openReader, type ReaderOptions, type ReadOptions } from "./reader.js";
 export type { RegistryServer, ServeOptions } from "./serve/server.js";

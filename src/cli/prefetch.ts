@@ -1,6 +1,8 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { BpfcacheError } from "../core/errors.js";
+import { emit } from "../core/events.js";
+import { type ListedImage, parseImageList } from "../pull/image-list.js";
 import { describeBatch } from "./describe.js";
 import { expandShortNames } from "./short-names.js";
 import type { VerbContext } from "./verb.js";
@@ -8,9 +10,9 @@ import { requireAllTaken, withCache } from "./with-cache.js";
 
 export async function run(context: VerbContext): Promise<void> {
   const { words, options, settings, output, signal } = context;
-  const lists = await Promise.all(options.values("file").map(readList));
-  const references = [...words, ...(await expandShortNames(lists.flat(), settings))];
-  if (references.length === 0) {
+  const images: ListedImage[] = words.map((reference) => ({ reference }));
+  for (const path of options.values("file")) images.push(...(await readList(path, context)));
+  if (images.length === 0) {
     throw new BpfcacheError("USAGE", "no reference given", {
       hint: "Name images, or files that list them with -f.",
     });
@@ -18,14 +20,13 @@ export async function run(context: VerbContext): Promise<void> {
   const { jobs, maxAgeMs, allPlatforms } = settings;
   const strict = options.isSet("strict");
   const result = await withCache(context, (cache) =>
-    cache.prefetch(references, { jobs, maxAgeMs, allPlatforms, strict, signal }),
+    cache.prefetch(images, { jobs, maxAgeMs, allPlatforms, strict, signal }),
   );
   output.result(result, () => describeBatch(result));
   requireAllTaken(result, result.images.length + result.failed.length, signal);
 }
 
-/** A reference per line; empty lines and what follows a # are left out. */
-async function readList(path: string): Promise<string[]> {
+async function readList(path: string, { settings, onEvent }: VerbContext): Promise<ListedImage[]> {
   let content: string;
   try {
     content = path === "-" ? await text(process.stdin) : await readFile(path, "utf8");
@@ -36,8 +37,11 @@ async function readList(path: string): Promise<string[]> {
       { cause },
     );
   }
-  return content
-    .split("\n")
-    .map((line) => line.replace(/(^|\s)#.*$/, "").trim())
-    .filter((line) => line !== "");
+  const { images, notes } = await parseImageList(content, path === "-" ? "standard input" : path);
+  for (const message of notes) emit(onEvent, { event: "warning", message });
+  const references = await expandShortNames(
+    images.map(({ reference }) => reference),
+    settings,
+  );
+  return images.map((image, i) => ({ ...image, reference: references[i] ?? image.reference }));
 }
