@@ -40,7 +40,10 @@ export class BytecodeCache {
     this.#store = store;
     this.#options = options;
     this.#puller = new Puller(store, withLimits(options.limits));
-    this.#registry = new LazySource("registry", () => openRegistry(options, store));
+    this.#registry =
+      options.via === "oras"
+        ? new LazySource("oras", () => openOras(options))
+        : new LazySource("registry", () => openRegistry(options, store));
   }
 
   get directory(): string {
@@ -250,4 +253,10 @@ async function openRegistry(options: CacheOptions, store: Store): Promise<ImageS
   const { RegistrySource } = await import("./source/registry/registry-source.js");
   const challenges = store.hosts;
   return new RegistrySource({ limits, plainHttp, authFile, caFile, challenges, ...registryConfig });
+}
+
+async function openOras(options: CacheOptions): Promise<ImageSource> {
+  const { plainHttp, authFile, caFile } = options;
+  const { OrasSource } = await import("./source/oras/oras-source.js");
+  return new OrasSource({ limits: withLimits(options.limits), plainHttp, authFile, caFile });
 }

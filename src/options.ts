@@ -14,6 +14,8 @@ export interface CacheOptions {
   /** Never open a connection: every pull behaves as under Never. */
   readonly offline?: boolean | undefined;
   readonly limits?: Partial<Limits> | undefined;
+  /** What speaks to registries: bpfcache itself (http, the default), or the `oras` program with its own credentials. */
+  readonly via?: "http" | "oras" | undefined;
   /** Registries, as `host` or `host:port`, that are spoken to over http; loopback ones need not be named. */
   readonly plainHttp?: readonly string[] | undefined;
   /** Credentials in the form of Docker's config.json; by default the usual places are searched. */

@@ -18,6 +18,7 @@ export const globalOptions: readonly OptionSpec[] = [
   { name: "pull-policy", value: "POLICY", summary: "Always, IfNotPresent (default) or Never" },
   { name: "max-age", value: "AGE", summary: "ask again for what was checked longer ago, such as 30m or 7d" },
   { name: "offline", summary: "open no connection" },
+  { name: "via", value: "PROGRAM", summary: "what speaks to registries: http (default) or oras" },
   { name: "jobs", value: "N", summary: "images at a time (default 8)" },
   { name: "authfile", value: "FILE", summary: "credentials, in the form of Docker's config.json" },
   { name: "ca-file", value: "FILE", summary: "certificates (PEM) to trust besides the system's" },
@@ -39,6 +40,7 @@ export interface Settings {
   readonly pullPolicy: PullPolicy | undefined;
   readonly maxAgeMs: number | undefined;
   readonly isOffline: boolean;
+  readonly via: "http" | "oras" | undefined;
   readonly jobs: number | undefined;
   readonly authFile: string | undefined;
   readonly caFile: string | undefined;
@@ -63,6 +65,7 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
     pullPolicy: pullPolicy === undefined ? undefined : parsePullPolicy(pullPolicy),
     maxAgeMs: maxAge === undefined ? undefined : parseDuration(maxAge),
     isOffline: options.isSet("offline"),
+    via: parseVia(options.value("via")),
     jobs: jobs === undefined ? undefined : parseJobs(jobs),
     authFile: options.value("authfile"),
     caFile: options.value("ca-file"),
@@ -77,13 +80,14 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
 
 /** The settings as the library wants them. */
 export function toCacheOptions(settings: Settings): CacheOptions {
-  const { directory, platform, pullPolicy, isOffline, authFile, caFile, plainHttp } = settings;
+  const { directory, platform, pullPolicy, isOffline, via, authFile, caFile, plainHttp } = settings;
   const { hostsDirectory, registriesConf } = settings;
   return {
     directory,
     platform,
     pullPolicy,
     offline: isOffline,
+    via,
     authFile,
     caFile,
     plainHttp,
@@ -107,6 +111,11 @@ function parseDuration(text: string): number {
     });
   }
   return Number(match[1]) * unit;
+}
+
+function parseVia(text: string | undefined): Settings["via"] {
+  if (text === undefined || text === "http" || text === "oras") return text;
+  throw new BpfcacheError("USAGE", `--via takes http or oras, not ${JSON.stringify(text)}`);
 }
 
 function parseJobs(text: string): number {

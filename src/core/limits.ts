@@ -32,6 +32,8 @@ export interface Limits {
   readonly headersTimeoutMs: number;
   /** The longest silence in the middle of a body. */
   readonly bodyTimeoutMs: number;
+  /** How long one run of oras may take. */
+  readonly toolTimeoutMs: number;
 }
 
 export const defaultLimits: Limits = Object.freeze({
@@ -52,6 +54,7 @@ export const defaultLimits: Limits = Object.freeze({
   connectTimeoutMs: 10_000,
   headersTimeoutMs: 30_000,
   bodyTimeoutMs: 30_000,
+  toolTimeoutMs: 300_000,
 });
 
 /** The defaults with some of them replaced. */

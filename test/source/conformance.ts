@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { type Digest, digestOf } from "../../src/core/digest.js";
+import type { ErrorCode } from "../../src/core/errors.js";
 import { parseReference, type Reference } from "../../src/core/reference.js";
 import type { Descriptor } from "../../src/image/descriptor.js";
 import type { ImageSource } from "../../src/source/image-source.js";
@@ -17,8 +18,19 @@ export interface SourceUnderTest extends AsyncDisposable {
 export const heldImage = bytecodeImage();
 export const heldIndex = imageIndex([{ image: heldImage }]);
 
+/** How a source tells of content that is not what was named. One that runs a program blames that for it. */
+export interface DamageCodes {
+  readonly mismatch: ErrorCode;
+  readonly tooLong: ErrorCode;
+  readonly absentBlob: ErrorCode;
+}
+
 /** What every source promises the puller: see `ImageSource`. */
-export function describeImageSource(name: string, open: (root: TestRoot) => Promise<SourceUnderTest>): void {
+export function describeImageSource(
+  name: string,
+  open: (root: TestRoot) => Promise<SourceUnderTest>,
+  damage: DamageCodes = { mismatch: "DIGEST_MISMATCH", tooLong: "INVALID_IMAGE", absentBlob: "NOT_FOUND" },
+): void {
   const unknown = digestOf(Buffer.from("nothing has this digest"));
 
   describe(`${name} as an image source`, () => {
@@ -70,7 +82,7 @@ export function describeImageSource(name: string, open: (root: TestRoot) => Prom
       const { digest, bytes } = heldImage.root;
       held.replace(digest, Buffer.concat([bytes, Buffer.from(" ")]));
       const pinned = parseReference(`${held.reference.name}@${digest}`);
-      await expect(held.source.resolve(pinned)).rejects.toMatchObject({ code: "DIGEST_MISMATCH" });
+      await expect(held.source.resolve(pinned)).rejects.toMatchObject({ code: damage.mismatch });
     });
 
     it("refuses a document over 4 MiB", async () => {
@@ -78,7 +90,7 @@ export function describeImageSource(name: string, open: (root: TestRoot) => Prom
       const { digest, bytes } = heldImage.root;
       held.replace(digest, Buffer.concat([bytes, Buffer.alloc(4 * 1024 * 1024, " ")]));
       const pinned = parseReference(`${held.reference.name}@${digest}`);
-      await expect(held.source.resolve(pinned)).rejects.toMatchObject({ code: "INVALID_IMAGE" });
+      await expect(held.source.resolve(pinned)).rejects.toMatchObject({ code: damage.tooLong });
     });
 
     it.each([
@@ -96,7 +108,7 @@ export function describeImageSource(name: string, open: (root: TestRoot) => Prom
       held.replace(config.digest, Buffer.concat([config.bytes, Buffer.alloc(1_000_000)]));
       // Failing with the right code is as good; handing out the rest is not.
       const bytes = await read(held, config).catch((error) => {
-        expect(error).toMatchObject({ code: "DIGEST_MISMATCH" });
+        expect(error).toMatchObject({ code: damage.mismatch });
         return Buffer.alloc(0);
       });
       expect(bytes.length).toBeLessThanOrEqual(config.size + 1);
@@ -105,7 +117,7 @@ export function describeImageSource(name: string, open: (root: TestRoot) => Prom
     it("does not find a blob that is not there", async () => {
       await using held = await open(heldImage);
       await expect(read(held, { ...heldImage.config, digest: unknown })).rejects.toMatchObject({
-        code: "NOT_FOUND",
+        code: damage.absentBlob,
       });
     });
 

@@ -1,0 +1,36 @@
+import { BpfcacheError, type ErrorCode } from "../../core/errors.js";
+
+/** How much of its own words is quoted. */
+const quotedLength = 600;
+
+/** What its messages mean; it ends with 1 whatever the matter is. The first that fits counts. */
+const meanings: readonly { readonly code: ErrorCode; readonly words: RegExp }[] = [
+  {
+    code: "UNAUTHORIZED",
+    words: /\b40[13]\b|unauthorized|authentication required|denied|credential|basic auth/i,
+  },
+  { code: "NOT_FOUND", words: /\b404\b|not found|manifest unknown|name unknown/i },
+  {
+    code: "UNREACHABLE",
+    words:
+      /\b(?:429|5\d\d)\b|no such host|connection (?:refused|reset)|i\/o timeout|deadline exceeded|\bEOF\b|x509|tls:|HTTPS client|no route|unreachable|dial tcp/i,
+  },
+];
+
+/** A run of oras that ended with a status other than 0, in our codes and its words. */
+export function failureOf(status: number, stderr: string): BpfcacheError {
+  const meaning = meanings.find(({ words }) => words.test(stderr));
+  if (meaning === undefined) return toolFailed(`it ended with status ${status}`, stderr);
+  return new BpfcacheError(meaning.code, `oras says: ${quote(stderr)}`);
+}
+
+export function toolFailed(reason: string, words: string, cause?: unknown): BpfcacheError {
+  const said = words.trim() === "" ? "" : `; it says: ${quote(words)}`;
+  return new BpfcacheError("TOOL_FAILED", `oras failed: ${reason}${said}`, { cause });
+}
+
+/** The end of what it said, where the reason is, in one line. */
+function quote(words: string): string {
+  const line = words.trim().replace(/\s+/g, " ");
+  return line.length <= quotedLength ? line : `…${line.slice(-quotedLength)}`;
+}

@@ -1,0 +1,199 @@
+import { join } from "node:path";
+import { type Digest, parseDigest, verifyDigest } from "../../core/digest.js";
+import { BpfcacheError } from "../../core/errors.js";
+import { defaultLimits, type Limits } from "../../core/limits.js";
+import { parseReference, type Reference } from "../../core/reference.js";
+import type { Descriptor } from "../../image/descriptor.js";
+import type { ImageSource, Resolution, ResolveOptions, SourceOptions } from "../image-source.js";
+import { OciLayoutSource } from "../oci-layout.js";
+import { isLoopbackHost } from "../registry/addresses.js";
+import { toolFailed } from "./oras-failure.js";
+import { OrasProgram } from "./oras-program.js";
+import { makePrivateDirectory, removeDirectory } from "./private-directory.js";
+
+export interface OrasSourceOptions {
+  readonly limits?: Limits | undefined;
+  /** Registries that are spoken to over http. */
+  readonly plainHttp?: readonly string[] | undefined;
+  /** Credentials in the form of Docker's config.json; by default oras looks where it always does. */
+  readonly authFile?: string | undefined;
+  readonly caFile?: string | undefined;
+  readonly environment?: NodeJS.ProcessEnv | undefined;
+}
+
+/** Copies that are kept at a time. One that was dropped and is wanted after all is made again. */
+const maxCopies = 32;
+
+/** A tag for the copy in its layout; what the registry calls it does not matter there. */
+const copyTag = "copy";
+
+interface Copy {
+  readonly directory: string;
+  readonly layout: OciLayoutSource;
+  readonly root: Digest;
+}
+
+/**
+ * Registries through the `oras` program: `oras cp` copies the whole image, every platform of it, into a layout in a
+ * private directory, and from there it is read as any layout is. For sites whose way to a registry is oras's: its
+ * credential stores, its proxies, its certificates. What it brings is checked like everything else; an oras that
+ * claims success and brings something else is TOOL_FAILED.
+ */
+export class OrasSource implements ImageSource {
+  readonly name = "oras";
+  readonly #oras: OrasProgram;
+  readonly #limits: Limits;
+  readonly #options: OrasSourceOptions;
+  readonly #copies = new Map<string, Promise<Copy>>();
+  readonly #plainHosts: Set<string>;
+  #directory: string | undefined;
+  #count = 0;
+
+  constructor(options: OrasSourceOptions = {}) {
+    this.#options = options;
+    this.#limits = options.limits ?? defaultLimits;
+    this.#plainHosts = new Set(options.plainHttp);
+    const { environment } = options;
+    this.#oras = new OrasProgram({ timeoutMs: this.#limits.toolTimeoutMs, environment });
+  }
+
+  async resolve(reference: Reference, options: ResolveOptions = {}): Promise<Resolution> {
+    const { known, signal } = options;
+    if (known !== undefined && (await this.#digestOf(reference, signal)) === known.digest) {
+      return { unchanged: true, bytesFetched: 0 };
+    }
+    // Asked anew: what a tag meant in an earlier copy may be out of date.
+    if (reference.digest === undefined) this.#forget(reference);
+    const { layout, root } = await this.#copyOf(reference, signal);
+    return believed(() => layout.resolve(parseReference(`${reference.name}@${root}`), { signal }));
+  }
+
+  async fetch(
+    reference: Reference,
+    descriptor: Descriptor,
+    options: SourceOptions = {},
+  ): Promise<AsyncIterable<Uint8Array>> {
+    const { layout } = await this.#copyOf(reference, options.signal);
+    return believed(async () => {
+      const chunks: Uint8Array[] = [];
+      for await (const chunk of await layout.fetch(reference, descriptor, options)) chunks.push(chunk);
+      const bytes = Buffer.concat(chunks);
+      verifyDigest(bytes, descriptor.digest, "what oras brought");
+      return once(bytes);
+    });
+  }
+
+  async close(): Promise<void> {
+    await Promise.allSettled(this.#copies.values());
+    this.#copies.clear();
+    if (this.#directory !== undefined) removeDirectory(this.#directory);
+    this.#directory = undefined;
+  }
+
+  async #digestOf(reference: Reference, signal: AbortSignal | undefined): Promise<Digest> {
+    if (reference.digest !== undefined) return reference.digest;
+    const printed = await this.#run("", reference, signal, (flags) => [
+      "resolve",
+      ...flags,
+      reference.toString(),
+    ]);
+    return believed(async () => parseDigest(printed.trim()));
+  }
+
+  #copyOf(reference: Reference, signal: AbortSignal | undefined): Promise<Copy> {
+    const key = reference.toString();
+    const known = this.#copies.get(key);
+    if (known !== undefined) return known;
+    const copy = this.#copy(reference, signal);
+    this.#copies.set(key, copy);
+    copy.catch(() => this.#copies.delete(key));
+    const [oldest] = this.#copies.keys();
+    if (this.#copies.size > maxCopies && oldest !== undefined) this.#forget(parseReference(oldest));
+    return copy;
+  }
+
+  async #copy(reference: Reference, signal: AbortSignal | undefined): Promise<Copy> {
+    this.#directory ??= makePrivateDirectory();
+    const directory = join(this.#directory, String(this.#count++));
+    const target = `${directory}:${copyTag}`;
+    // A tag beside a digest is only a remark, and oras takes one or the other.
+    const { name, digest } = reference;
+    const from = digest === undefined ? reference.toString() : `${name}@${digest}`;
+    try {
+      await this.#run("from-", reference, signal, (flags) => [
+        "cp",
+        "--no-tty",
+        "--to-oci-layout",
+        ...flags,
+        from,
+        target,
+      ]);
+      return await believed(async () => {
+        const layout = await OciLayoutSource.open(directory, { repository: name, limits: this.#limits });
+        const [entry] = layout.list();
+        if (entry === undefined) throw new BpfcacheError("NOT_FOUND", "its layout names no image");
+        return { directory, layout, root: entry.descriptor.digest };
+      });
+    } catch (error) {
+      removeDirectory(directory);
+      throw error;
+    }
+  }
+
+  /** Runs oras against the reference's registry. A loopback registry may speak http: that is tried when https is not spoken. */
+  async #run(
+    prefix: "" | "from-",
+    reference: Reference,
+    signal: AbortSignal | undefined,
+    args: (flags: readonly string[]) => readonly string[],
+  ): Promise<string> {
+    const { host } = reference;
+    try {
+      return await this.#oras.run(args(this.#flags(prefix, host)), signal);
+    } catch (error) {
+      const speaksHttp =
+        error instanceof BpfcacheError && /HTTP response to HTTPS client/.test(error.message);
+      if (!speaksHttp || this.#plainHosts.has(host) || !isLoopbackHost(hostnameOf(host))) throw error;
+      this.#plainHosts.add(host);
+      return this.#oras.run(args(this.#flags(prefix, host)), signal);
+    }
+  }
+
+  #flags(prefix: "" | "from-", host: string): string[] {
+    const { authFile, caFile } = this.#options;
+    return [
+      ...(this.#plainHosts.has(host) ? [`--${prefix}plain-http`] : []),
+      ...(authFile === undefined ? [] : [`--${prefix}registry-config`, authFile]),
+      ...(caFile === undefined ? [] : [`--${prefix}ca-file`, caFile]),
+    ];
+  }
+
+  /** Files that are being read stay readable until they are closed. */
+  #forget(reference: Reference): void {
+    const key = reference.toString();
+    const copy = this.#copies.get(key);
+    this.#copies.delete(key);
+    copy?.then(
+      ({ directory }) => removeDirectory(directory),
+      () => undefined,
+    );
+  }
+}
+
+/** Whatever is wrong with what it brought is its failure. */
+async function believed<T>(read: () => Promise<T>): Promise<T> {
+  try {
+    return await read();
+  } catch (error) {
+    if (!(error instanceof BpfcacheError) || error.code === "INTERRUPTED") throw error;
+    throw toolFailed(`it ended well, but ${error.message}`, "", error);
+  }
+}
+
+async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  yield bytes;
+}
+
+function hostnameOf(host: string): string {
+  return new URL(`http://${host}`).hostname;
+}

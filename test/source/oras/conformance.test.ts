@@ -1,0 +1,30 @@
+import { describe } from "vitest";
+import { parseReference } from "../../../src/core/reference.js";
+import { OrasSource } from "../../../src/source/oras/oras-source.js";
+import { startTestRegistry } from "../../support/test-registry.js";
+import { requireTools } from "../../support/tools.js";
+import { describeImageSource } from "../conformance.js";
+
+const missing = requireTools("oras");
+
+describe.skipIf(missing)(`the real oras${missing ?? ""}`, { timeout: 60_000 }, () => {
+  describeImageSource(
+    "oras",
+    async (root) => {
+      const registry = await startTestRegistry();
+      registry.add("org/prog:v1", root);
+      const source = new OrasSource();
+      return {
+        source,
+        reference: parseReference(registry.reference("org/prog:v1")),
+        replace: (digest, bytes) => void registry.break({ path: digest }, { body: Buffer.from(bytes) }),
+        async [Symbol.asyncDispose]() {
+          await source.close();
+          await registry.close();
+        },
+      };
+    },
+    // oras checks what it copies and says so in its own words; what it then leaves out, it has lied about.
+    { mismatch: "TOOL_FAILED", tooLong: "TOOL_FAILED", absentBlob: "TOOL_FAILED" },
+  );
+});
