@@ -1,5 +1,6 @@
 import { BpfcacheError } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
+import type { BpfObject } from "./elf/bpf-object.js";
 
 /** What an image's labels claim about its object (bpfman, docs/developer-guide/shipping-bytecode.md). */
 export interface BytecodeLabels {
@@ -69,6 +70,19 @@ function readNames(label: string, value: string | undefined): ReadonlyMap<string
 
 function isStringEntry(entry: [string, unknown]): entry is [string, string] {
   return typeof entry[1] === "string";
+}
+
+/** The labels of the current generation for an object. What libbpf cannot type is left out, as bpfman does. */
+export function writeBytecodeLabels({ programs, maps }: BpfObject): Readonly<Record<string, string>> {
+  const typed = programs.filter(({ type }) => type !== "unspec");
+  return {
+    [current.maps]: sortedJson(maps.map(({ name, type }) => [name, type.replace("percpu", "per_cpu")])),
+    [current.programs]: sortedJson(typed.map(({ name, type }) => [name, type])),
+  };
+}
+
+function sortedJson(entries: readonly (readonly [string, string])[]): string {
+  return JSON.stringify(Object.fromEntries([...entries].sort(([a], [b]) => (a < b ? -1 : Number(a > b)))));
 }
 
 /**
