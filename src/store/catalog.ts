@@ -144,7 +144,7 @@ function summary(
 }
 
 /** Rows of the tree referrers: subject, artifact type, a zero byte, and the digest of what refers to it. */
-function referrersOf(environment: Environment, subject: Digest): ReferrerEntry[] {
+export function referrersOf(environment: Environment, subject: Digest): ReferrerEntry[] {
   const prefix = digestKey(subject);
   return environment
     .tree("referrers")

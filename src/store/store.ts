@@ -8,7 +8,14 @@ import {
   type BytecodeOptions,
   notCached,
 } from "./bytecode.js";
-import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
+import {
+  type CachedImage,
+  describeImage,
+  describeImageFully,
+  type ImageDetails,
+  type ReferrerEntry,
+  referrersOf,
+} from "./catalog.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
 import { holdersOf, isHeld, manifestOfHolder, releaseReference } from "./holders.js";
 import { HostMemory } from "./hosts.js";
@@ -192,6 +199,29 @@ export class Store {
       removePin(this.#environment, reference.toString());
       return pin;
     });
+  }
+
+  /** The rows of one reference, one a platform, or of all, in order of their names. */
+  references(reference?: Reference): RefRecord[] {
+    const prefix = reference && referencePrefix(reference.toString());
+    return this.#read((environment) =>
+      environment
+        .tree("refs")
+        .entries(prefix)
+        .map(({ value }) => decodeRecord<RefRecord>(value)),
+    );
+  }
+
+  /** Signatures and attestations kept with a manifest. */
+  referrers(subject: Digest): ReferrerEntry[] {
+    return this.#read((environment) => referrersOf(environment, subject));
+  }
+
+  /** Whether a blob is here, without reading it. */
+  hasBlob(kind: BlobKind, digest: Digest): boolean {
+    return this.#read((environment) =>
+      environment.tree(kind === "config" ? "configs" : "layers").hasPrefix(digestKey(digest)),
+    );
   }
 
   /** The platforms that the reference is here for. */
