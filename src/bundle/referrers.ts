@@ -22,7 +22,7 @@ const maxDepth = 3;
 export function referrersOf(store: Store, subject: Digest, reference: string): readonly Referrer[] {
   const found = new Map<Digest, Referrer>();
   const collect = (about: Digest, depth: number): void => {
-    for (const { artifactType, digest } of store.referrers(about)) {
+    for (const { artifactType, digest } of store.referrersOf(about)) {
       if (found.has(digest)) continue;
       found.set(digest, describeReferrer(store, about, { artifactType, digest }, reference));
       if (depth < maxDepth) collect(digest, depth + 1);

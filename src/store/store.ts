@@ -213,7 +213,7 @@ export class Store {
   }
 
   /** Signatures and attestations kept with a manifest. */
-  referrers(subject: Digest): ReferrerEntry[] {
+  referrersOf(subject: Digest): ReferrerEntry[] {
     return this.#read((environment) => referrersOf(environment, subject));
   }
 
