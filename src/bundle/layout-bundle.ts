@@ -28,9 +28,12 @@ export async function bundleLayout(request: BundleRequest): Promise<Bundled> {
     await write(blobPath(item.digest), requireContent(store, item, reference));
   }
   await write("index.json", layoutIndex(carried.map(({ closure }) => closure)));
+  const contentByReference = new Map(
+    carried.map(({ closure, content }) => [closure.image.reference, content]),
+  );
   return {
     images: closures.map((closure) =>
-      describe(closure, carried.find((each) => each.closure === closure)?.content ?? []),
+      describe(closure, contentByReference.get(closure.image.reference) ?? []),
     ),
     failed: [],
   };

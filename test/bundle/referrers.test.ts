@@ -2,77 +2,26 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, it } from "vitest";
 import { digestHex, digestOf } from "../../src/core/digest.js";
-import { mediaTypes } from "../../src/image/media-types.js";
 import { OciLayoutSource } from "../../src/source/oci-layout.js";
-import { Environment } from "../../src/store/environment.js";
-import { hold } from "../../src/store/holders.js";
-import { digestKey } from "../../src/store/keys.js";
-import { encodeManifest } from "../../src/store/values.js";
 import { imageNamed, temporaryDirectory } from "../pull/support.js";
-import { type Content, content, descriptorOf } from "../support/image-builder.js";
+import { attached, keepStatements, type Statement, tagged } from "./statements.js";
 import { blobsIn, cacheWith, type IndexJson, newPath, readJson } from "./support.js";
 
 const reference = "registry.example/org/signed:v1";
 const image = imageNamed("signed");
 const subject = image.root;
 
-interface Statement {
-  readonly artifactType: string;
-  readonly about: Content;
-  readonly manifest: Content;
-  readonly blobs: readonly { readonly kind: "config" | "layer"; readonly blob: Content }[];
-}
-
-/** A referrer of OCI 1.1, which names its subject. */
-function attached(artifactType: string, about: Content, text: string): Statement {
-  return statement(artifactType, about, text, { subject: descriptorOf(about) });
-}
-
-/** cosign's form of before OCI 1.1, found by its tag alone. */
-function tagged(layerType: string, text: string): Statement {
-  return statement(layerType, subject, text, {});
-}
-
-function statement(type: string, about: Content, text: string, more: object): Statement {
-  const config = content("{}", "subject" in more ? type : mediaTypes.ociConfig);
-  const layer = content(text, type);
-  const json = { schemaVersion: 2, mediaType: mediaTypes.ociManifest, config: descriptorOf(config) };
-  const manifest = content(
-    JSON.stringify({ ...json, layers: [descriptorOf(layer)], ...more }),
-    mediaTypes.ociManifest,
-  );
-  const blobs = [
-    { kind: "config", blob: config },
-    { kind: "layer", blob: layer },
-  ] as const;
-  return { artifactType: type, about, manifest, blobs };
-}
-
-/** Keeps statements with the image, as a pull that finds them does. */
 async function cacheWithSigned(statements: readonly Statement[]): ReturnType<typeof cacheWith> {
   const directory = temporaryDirectory();
   const cache = await cacheWith({ [reference]: image }, { directory });
-  const environment = Environment.open({ directory });
-  environment.commit(() => {
-    for (const { artifactType, about, manifest, blobs } of statements) {
-      const key = digestKey(manifest.digest);
-      const row = Buffer.concat([digestKey(about.digest), Buffer.from(`${artifactType}\0`), key]);
-      environment.tree("referrers").put(row, Buffer.of(1));
-      environment.tree("manifests").put(key, encodeManifest(manifest.mediaType, manifest.bytes));
-      for (const { kind, blob } of blobs) {
-        environment.tree(kind === "config" ? "configs" : "layers").put(digestKey(blob.digest), blob.bytes);
-        hold(environment, kind, blob.digest, key);
-      }
-    }
-  });
-  environment.close();
+  keepStatements(directory, statements);
   return cache;
 }
 
 const bundle = attached("application/vnd.dev.sigstore.bundle.v0.3+json", subject, "a bundle");
 const onBundle = attached("application/vnd.cncf.notary.signature", bundle.manifest, "on the bundle");
-const legacy = tagged("application/vnd.dev.cosign.simplesigning.v1+json", "a signature");
-const attestation = tagged("application/vnd.dsse.envelope.v1+json", "an attestation");
+const legacy = tagged("application/vnd.dev.cosign.simplesigning.v1+json", subject, "a signature");
+const attestation = tagged("application/vnd.dsse.envelope.v1+json", subject, "an attestation");
 
 describe("what is signed and attested of an image", () => {
   it("goes with it, with what is said about that in turn", async () => {

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type BytecodeCache, openCache } from "../../src/index.js";
+import { attached, keepStatements, tagged } from "../bundle/statements.js";
 import { TemporaryDirectory } from "../reliability/processes.js";
 import type { TestRoot } from "../support/image-builder.js";
 import { writeLayout } from "../support/image-builder.js";
@@ -184,6 +185,49 @@ describe.skipIf(missing)(`an export${missing ?? ""}`, () => {
       ]);
       expect(stdout.trim()).toBe(configOf(single.root));
     });
+  });
+
+  it("has signatures where oras and crane find them", async () => {
+    const kept = directory.join("signed");
+    const layout = directory.join("signed-source");
+    writeLayout(layout, [{ name: single.reference, root: single.root }]);
+    await using cache = await openCache({ directory: kept, platform: "linux/amd64" });
+    await cache.seed([layout]);
+    const type = "application/vnd.dev.sigstore.bundle.v0.3+json";
+    const bundle = attached(type, single.root.root, "a bundle");
+    const legacy = tagged(
+      "application/vnd.dev.cosign.simplesigning.v1+json",
+      single.root.root,
+      "a signature",
+    );
+    keepStatements(kept, [bundle, legacy]);
+    const output = directory.join("signed-layout");
+    await cache.export([single.reference], { output });
+    const discover = ["discover", "--oci-layout", "--format", "json", `${output}:v1`];
+    const { stdout } = await execute("oras", discover);
+    expect(JSON.parse(stdout)).toMatchObject({
+      referrers: [{ digest: bundle.manifest.digest, artifactType: type }],
+    });
+    const target = registry.reference("signed/oras:v1");
+    await execute("oras", [
+      "cp",
+      "--recursive",
+      "--from-oci-layout",
+      "--to-plain-http",
+      `${output}:v1`,
+      target,
+    ]);
+    const found = await execute("oras", ["discover", "--plain-http", "--format", "json", target]);
+    expect(found.stdout).toContain(bundle.manifest.digest);
+    const tag = `${single.root.root.digest.replace(":", "-")}.sig`;
+    const to = ["--dest-tls-verify=false", `docker://${registry.reference(`signed/skopeo:${tag}`)}`];
+    await execute("skopeo", ["copy", `oci:${output}:${tag}`, ...to]);
+    const digest = await execute("crane", [
+      "digest",
+      "--insecure",
+      registry.reference(`signed/skopeo:${tag}`),
+    ]);
+    expect(digest.stdout.trim()).toBe(legacy.manifest.digest);
   });
 
   it("is the same archive that tar would list, with nothing odd about it", async () => {
