@@ -1,9 +1,17 @@
+import type { ExportResult } from "./bundle/export.js";
 import { BpfcacheError } from "./core/errors.js";
 import type { EventSink } from "./core/events.js";
 import { withLimits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
-import type { BatchOptions, CacheOptions, PulledImage, PullOptions, SeedOptions } from "./options.js";
+import type {
+  BatchOptions,
+  CacheOptions,
+  ExportOptions,
+  PulledImage,
+  PullOptions,
+  SeedOptions,
+} from "./options.js";
 import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
 import type { ListedImage } from "./pull/image-list.js";
 import type { PullPolicy } from "./pull/policy.js";
@@ -98,6 +106,35 @@ export class BytecodeCache {
       }
     }
     return mergeBatches(batches);
+  }
+
+  /**
+   * Writes images out as an OCI image layout, or in another form, with their signatures. The same images always give
+   * the same bytes, and nothing stands at the output before all of it does. What cannot be exported is in `failed`;
+   * when nothing can, that is thrown. Throws USAGE, NOT_CACHED, INVALID_IMAGE, CACHE_CORRUPT for damaged content,
+   * CACHE_FULL when the disk of the output is full, INTERRUPTED.
+   */
+  async export(references: readonly string[], options: ExportOptions): Promise<ExportResult> {
+    const { all = false, platforms, lock, overwrite = false } = options;
+    if (all === references.length > 0) {
+      throw new BpfcacheError("USAGE", "name what to export: either references or all");
+    }
+    const { exportImages } = await import("./bundle/export.js");
+    return this.#track(() =>
+      exportImages(this.#store, {
+        output: options.output,
+        format: options.format,
+        references: all ? undefined : references,
+        platforms: platforms?.map(platformOf),
+        defaultPlatform: this.#platform(undefined),
+        since: options.since,
+        lockFile: lock,
+        mayOverwrite: overwrite,
+        limits: withLimits(this.#options.limits),
+        signal: this.#signal(options.signal),
+        onEvent: this.#sink(options.onEvent),
+      }),
+    );
   }
 
   /** What is cached, or the part of it that matches. Throws USAGE for a malformed platform. */

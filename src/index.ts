@@ -1,3 +1,6 @@
+export type { ExportedImage, ExportFormat } from "./bundle/bundle.js";
+export type { MissingManifest } from "./bundle/closure.js";
+export type { ExportResult } from "./bundle/export.js";
 export type { BytecodeCache } from "./cache.js";
 export type { Digest } from "./core/digest.js";
 export { BpfcacheError, type ErrorCode, exitStatus } from "./core/errors.js";
@@ -11,6 +14,7 @@ export { openCache } from "./open-cache.js";
 export type {
   BatchOptions,
   CacheOptions,
+  ExportOptions,
   PulledImage,
   PullOptions,
   RegistryConfig,

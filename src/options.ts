@@ -1,3 +1,5 @@
+import type { Writable } from "node:stream";
+import type { ExportFormat } from "./bundle/bundle.js";
 import type { EventSink } from "./core/events.js";
 import type { Limits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
@@ -64,6 +66,25 @@ export interface SeedOptions extends BatchOptions {
   readonly as?: string | undefined;
   /** Let references that are cached already move to what the files name. */
   readonly overwrite?: boolean | undefined;
+}
+
+export interface ExportOptions {
+  /** Where to: a path, or a stream that takes a tar archive and is left open. */
+  readonly output: string | Writable;
+  /** By default `oci-archive` for a stream and a path that ends in `.tar`, else `oci-dir`. */
+  readonly format?: ExportFormat | undefined;
+  /** Everything that is cached, instead of the references. */
+  readonly all?: boolean | undefined;
+  /** Every platform that is cached, by default. Each is `os/arch[/variant]`. */
+  readonly platforms?: readonly (string | Platform)[] | undefined;
+  /** The lock of an earlier export: what it has is left out, for a cache that has taken it in. */
+  readonly since?: string | undefined;
+  /** Where the lock of this one is written; by default to the path of the output with `.lock.json` behind it. */
+  readonly lock?: string | undefined;
+  /** Replace what is at the output and the lock. A directory is replaced only when it is an earlier export. */
+  readonly overwrite?: boolean | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onEvent?: EventSink | undefined;
 }
 
 /** A pulled image: the JSON document `pull`. */

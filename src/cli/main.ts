@@ -48,8 +48,11 @@ async function runVerb(verb: VerbSpec, argv: readonly string[]): Promise<number>
   const settings = readSettings(options, process.env);
   if (settings.allPlatforms && verb.takesAllPlatforms !== true) {
     throw new BpfcacheError("USAGE", `${verb.name} takes one platform`, {
-      hint: "prefetch and seed take all.",
+      hint: "prefetch, seed and export take all.",
     });
+  }
+  if (settings.platforms.length > 1 && verb.takesSeveralPlatforms !== true) {
+    throw new BpfcacheError("USAGE", `${verb.name} takes one platform`, { hint: "export takes several." });
   }
   const progress = startProgress(settings.progress, settings.isVerbose);
   const output = new Output(settings.isJson, () => progress.end());
@@ -76,9 +79,10 @@ function interruptSignal(): AbortSignal {
   return controller.signal;
 }
 
-// A reader that has seen enough, such as head, closes the pipe: no reason to complain.
+// A reader that has seen enough, such as head, closes the pipe: no reason to complain. A verb that listens for itself
+// says what became of its output.
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  if (error.code !== "EPIPE") throw error;
+  if (error.code !== "EPIPE" && process.stdout.listenerCount("error") === 1) throw error;
 });
 
 process.exitCode = await main(process.argv.slice(2));

@@ -36,6 +36,8 @@ function lastingLine(event: CacheEvent, isVerbose: boolean): string | undefined 
   switch (event.event) {
     case "published":
       return `cached ${event.reference}`;
+    case "exported":
+      return `exported ${event.reference}`;
     case "failed":
       return `failed ${printable(event.reference)}: ${printable(event.message)} [${event.code}]`;
     case "warning":
@@ -73,7 +75,8 @@ class LiveLine implements Progress {
       write(`${lasting}\n`);
     }
     // Thirty times a second is as often as anybody sees.
-    if (event.event === "progress" && Date.now() - this.#drawnAt < 33) return;
+    if ((event.event === "progress" || event.event === "exporting") && Date.now() - this.#drawnAt < 33)
+      return;
     this.#draw();
   };
 
@@ -89,7 +92,8 @@ class LiveLine implements Progress {
       this.#fetching.delete(event.digest);
       this.#bytes += event.bytes;
     }
-    if (event.event === "published" || event.event === "hit") this.#done++;
+    if (event.event === "exporting") this.#bytes = event.bytes;
+    if (event.event === "published" || event.event === "hit" || event.event === "exported") this.#done++;
     if (event.event === "resolved" && event.unchanged) this.#done++;
     if (event.event === "failed") this.#failed++;
   }

@@ -35,6 +35,8 @@ export const globalOptions: readonly OptionSpec[] = [
 export interface Settings {
   readonly directory: string;
   readonly platform: Platform | undefined;
+  /** All that `--platform` names, with commas between: for the verbs that take several. */
+  readonly platforms: readonly Platform[];
   /** `--platform all`: for the verbs that take in many. */
   readonly allPlatforms: boolean;
   readonly pullPolicy: PullPolicy | undefined;
@@ -55,12 +57,15 @@ export interface Settings {
 /** Throws USAGE for a value that makes no sense. */
 export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv): Settings {
   const platform = options.value("platform");
+  const platforms =
+    platform === undefined || platform === "all" ? [] : platform.split(",").map(parsePlatform);
   const pullPolicy = options.value("pull-policy");
   const maxAge = options.value("max-age");
   const jobs = options.value("jobs");
   return {
     directory: options.value("cache-dir") ?? (environment["BPFCACHE_DIR"] || defaultDirectory(environment)),
-    platform: platform === undefined || platform === "all" ? undefined : parsePlatform(platform),
+    platform: platforms[0],
+    platforms,
     allPlatforms: platform === "all",
     pullPolicy: pullPolicy === undefined ? undefined : parsePullPolicy(pullPolicy),
     maxAgeMs: maxAge === undefined ? undefined : parseDuration(maxAge),

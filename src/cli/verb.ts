@@ -23,6 +23,8 @@ export interface VerbSpec {
   readonly examples: readonly string[];
   /** Whether it can be asked for all platforms. */
   readonly takesAllPlatforms?: boolean;
+  /** Whether it can be asked for several. */
+  readonly takesSeveralPlatforms?: boolean;
   /** How many words it takes. */
   readonly words: { readonly min: number; readonly max: number; readonly areReferences?: boolean };
   /** Loaded only when the verb is run: `cat` must not pay for the registry client. */

@@ -68,6 +68,38 @@ export const verbs: readonly VerbSpec[] = [
     load: () => import("./seed.js"),
   },
   {
+    name: "export",
+    usage: "[REF…] -o PATH",
+    summary: "write cached images out, for another host or tool",
+    options: [
+      {
+        name: "output",
+        short: "o",
+        value: "PATH",
+        summary: "where to: a directory, a file that ends in .tar, or - for a tar on standard output",
+      },
+      { name: "all", summary: "everything that is cached" },
+      {
+        name: "format",
+        value: "FORMAT",
+        summary: "oci-dir, oci-archive, docker-archive, or files: a .o and a .json for each object",
+      },
+      { name: "since", value: "LOCK", summary: "leave out what the export with this lock has" },
+      { name: "lock", value: "FILE", summary: "where to write the lock (default PATH.lock.json)" },
+      { name: "overwrite", summary: "replace what is there" },
+    ],
+    examples: [
+      "export quay.io/org/xdp:v1 -o xdp.tar",
+      "export --all --platform linux/amd64,linux/arm64 -o site.tar",
+      "export --all --since site.tar.lock.json -o update.tar",
+      "export quay.io/org/xdp:v1 --format files -o objects",
+    ],
+    words: { ...many, min: 0 },
+    takesAllPlatforms: true,
+    takesSeveralPlatforms: true,
+    load: () => import("./export.js"),
+  },
+  {
     name: "list",
     aliases: ["ls"],
     usage: "",

@@ -42,6 +42,15 @@ export type CacheEventBody =
       readonly code: ErrorCode;
       readonly message: string;
     }
+  /** A file has gone into an export; `bytes` counts all so far. */
+  | { readonly event: "exporting"; readonly path: string; readonly bytes: number }
+  /** The export is complete, and the image is in it. */
+  | {
+      readonly event: "exported";
+      readonly reference: string;
+      readonly digest: string;
+      readonly bytes: number;
+    }
   | { readonly event: "removed"; readonly reference: string; readonly bytes: number }
   /** One HTTP exchange; secrets are already redacted from `url`. `status` is 0 when no answer came. */
   | {

@@ -77,7 +77,9 @@ export class OciLayoutSource implements ImageSource {
     options: SourceOptions = {},
   ): Promise<AsyncIterable<Uint8Array>> {
     throwIfAborted(options.signal);
-    const file = await openRegular(this.#blobPath(descriptor.digest));
+    const file = await openRegular(this.#blobPath(descriptor.digest)).catch((error: unknown) => {
+      throw isNotFound(error) ? lacking(descriptor.digest, error) : error;
+    });
     return chunksOf(file, descriptor.size + 1, options.signal);
   }
 
@@ -164,6 +166,16 @@ function isStatementTag(name: string): boolean {
 /** containerd writes whole references beside the specification's own annotation, which it uses for the bare tag. */
 function nameOf({ annotations }: Descriptor): string | undefined {
   return annotations?.["io.containerd.image.name"] ?? annotations?.["org.opencontainers.image.ref.name"];
+}
+
+function isNotFound(error: unknown): boolean {
+  return error instanceof BpfcacheError && error.code === "NOT_FOUND";
+}
+
+/** An export since an earlier one leaves out what that one has, and what was cached for some platforms has only those. */
+function lacking(digest: Digest, cause: unknown): BpfcacheError {
+  const message = `the layout lacks ${digest}, and it is not cached either; of an update the base is to be seeded first`;
+  return new BpfcacheError("NOT_FOUND", message, { cause });
 }
 
 async function openRegular(path: string): Promise<FileHandle> {

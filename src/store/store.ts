@@ -217,6 +217,24 @@ export class Store {
     });
   }
 
+  /** The rows of one reference, one a platform, or of all, in order of their names. */
+  references(reference?: Reference): RefRecord[] {
+    const prefix = reference && referencePrefix(reference.toString());
+    return this.#read((environment) =>
+      environment
+        .tree("refs")
+        .entries(prefix)
+        .map(({ value }) => decodeRecord<RefRecord>(value)),
+    );
+  }
+
+  /** Whether a blob is here, without reading it. */
+  hasBlob(kind: BlobKind, digest: Digest): boolean {
+    return this.#read((environment) =>
+      environment.tree(kind === "config" ? "configs" : "layers").hasPrefix(digestKey(digest)),
+    );
+  }
+
   /** The platforms that the reference is here for. */
   platformsOf(reference: Reference): Platform[] {
     return this.#read((environment) =>
