@@ -1,13 +1,12 @@
 import { mediaTypes } from "../../src/image/media-types.js";
-import { Environment } from "../../src/store/environment.js";
-import { hold } from "../../src/store/holders.js";
-import { digestKey } from "../../src/store/keys.js";
-import { encodeManifest } from "../../src/store/values.js";
+import { Store } from "../../src/store/store.js";
 import { type Content, content, descriptorOf } from "../support/image-builder.js";
 
 export interface Statement {
   readonly artifactType: string;
   readonly about: Content;
+  /** cosign's, for what does not name its subject itself. */
+  readonly tag?: string;
   readonly manifest: Content;
   readonly blobs: readonly { readonly kind: "config" | "layer"; readonly blob: Content }[];
 }
@@ -19,7 +18,8 @@ export function attached(artifactType: string, about: Content, text: string): St
 
 /** cosign's form of before OCI 1.1, found by its tag alone. */
 export function tagged(layerType: string, about: Content, text: string): Statement {
-  return statement(layerType, about, text, {});
+  const ending = layerType.includes("in-toto") || layerType.includes("dsse") ? "att" : "sig";
+  return { ...statement(layerType, about, text, {}), tag: `${about.digest.replace(":", "-")}.${ending}` };
 }
 
 function statement(type: string, about: Content, text: string, more: object): Statement {
@@ -39,18 +39,20 @@ function statement(type: string, about: Content, text: string, more: object): St
 
 /** Keeps statements in the cache at a directory, as a pull that finds them does. */
 export function keepStatements(directory: string, statements: readonly Statement[]): void {
-  const environment = Environment.open({ directory });
-  environment.commit(() => {
-    for (const { artifactType, about, manifest, blobs } of statements) {
-      const key = digestKey(manifest.digest);
-      const row = Buffer.concat([digestKey(about.digest), Buffer.from(`${artifactType}\0`), key]);
-      environment.tree("referrers").put(row, Buffer.of(1));
-      environment.tree("manifests").put(key, encodeManifest(manifest.mediaType, manifest.bytes));
-      for (const { kind, blob } of blobs) {
-        environment.tree(kind === "config" ? "configs" : "layers").put(digestKey(blob.digest), blob.bytes);
-        hold(environment, kind, blob.digest, key);
-      }
-    }
-  });
-  environment.close();
+  using store = Store.open({ directory });
+  for (const { artifactType, about, manifest, blobs, tag } of statements) {
+    const { digest, mediaType, size } = manifest;
+    const record = {
+      ...{ subject: about.digest, artifactType, digest, mediaType, size, tag },
+      blobs: blobs.map(({ kind, blob }) => ({
+        kind,
+        digest: blob.digest,
+        mediaType: blob.mediaType,
+        size: blob.size,
+      })),
+    };
+    store.putReferrers(about.digest, [
+      { record, manifest: manifest.bytes, blobs: blobs.map(({ blob }) => blob.bytes) },
+    ]);
+  }
 }
