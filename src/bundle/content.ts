@@ -42,7 +42,7 @@ function required<T>(read: () => T | undefined, kind: string, digest: Digest, re
 }
 
 function damaged(cause: BpfcacheError, reference: string): BpfcacheError {
-  return new BpfcacheError("CACHE_CORRUPT", `${cause.message}; nothing was exported`, {
+  return new BpfcacheError("CACHE_CORRUPT", `${cause.message}; damaged content is not exported`, {
     reference,
     expected: cause.expected,
     found: cause.found,

@@ -4,7 +4,7 @@ import type { Bundled, BundleRequest, ExportedImage } from "./bundle.js";
 import { type ImageClosure, uniqueContent } from "./closure.js";
 import { type ContentItem, requireContent } from "./content.js";
 import { layoutIndex } from "./layout-index.js";
-import { heldThroughout } from "./lock.js";
+import { heldThroughout, type LockedImage, lockOf } from "./lock.js";
 import { compare } from "./selection.js";
 import { layoutMarker } from "./target.js";
 
@@ -15,11 +15,10 @@ import { layoutMarker } from "./target.js";
 export async function bundleLayout(request: BundleRequest): Promise<Bundled> {
   const { store, closures, base, lock, signal, write } = request;
   const held: ReadonlySet<Digest> = base === undefined ? new Set() : heldThroughout(base, lock);
-  const known = new Set(base?.images.map(({ reference, rootDigest }) => `${reference} ${rootDigest}`));
-  const carried = closures.flatMap((closure) => {
+  const known = new Set(base?.images.map(rowName));
+  const carried = closures.flatMap((closure): Carried[] => {
     const content = carriedContent(closure, held);
-    const { reference, rootDigest } = closure.image;
-    const isNew = content.length > 0 || !known.has(`${reference} ${rootDigest}`);
+    const isNew = content.length > 0 || lockOf([closure]).images.some((row) => !known.has(rowName(row)));
     return isNew ? [{ closure, content: uniqueContent([...content, rootItem(closure)]) }] : [];
   });
   await write(layoutMarker, Buffer.from('{"imageLayoutVersion":"1.0.0"}\n'));
@@ -27,7 +26,7 @@ export async function bundleLayout(request: BundleRequest): Promise<Bundled> {
     throwIfAborted(signal);
     await write(blobPath(item.digest), requireContent(store, item, reference));
   }
-  await write("index.json", layoutIndex(carried.map(({ closure }) => closure)));
+  await write("index.json", layoutIndex(carried.map(withCarriedReferrers)));
   const contentByReference = new Map(
     carried.map(({ closure, content }) => [closure.image.reference, content]),
   );
@@ -46,6 +45,17 @@ interface Carried {
 
 function carriedContent({ rows }: ImageClosure, held: ReadonlySet<Digest>): readonly ContentItem[] {
   return uniqueContent(rows.flatMap(({ content }) => content)).filter(({ digest }) => !held.has(digest));
+}
+
+/** What is listed is there: a referrer that the other side has is left out of the index too. */
+function withCarriedReferrers({ closure, content }: Carried): ImageClosure {
+  const digests = new Set(content.map(({ digest }) => digest));
+  const referrers = closure.referrers.filter(({ descriptor }) => digests.has(descriptor.digest));
+  return { ...closure, referrers };
+}
+
+function rowName({ reference, platform, rootDigest }: LockedImage): string {
+  return `${reference} ${platform} ${rootDigest}`;
 }
 
 function rootItem({ root: { digest, size } }: ImageClosure): ContentItem {

@@ -41,7 +41,10 @@ export async function moveIntoPlace(temporary: string, path: string): Promise<vo
     // A directory cannot be renamed over one that is not empty.
     const old = temporaryNameFor(path);
     await rename(path, old);
-    await rename(temporary, path);
+    await rename(temporary, path).catch(async (error: unknown) => {
+      await rename(old, path);
+      throw error;
+    });
     await rm(old, { recursive: true, force: true });
   } else await rename(temporary, path);
   await syncDirectory(dirname(path));

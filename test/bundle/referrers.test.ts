@@ -76,6 +76,13 @@ describe("what is signed and attested of an image", () => {
     await signed.export([reference], { output: update, since: `${base}.lock.json` });
     const blobs = bundle.blobs.map(({ blob }) => blob.digest);
     expect(blobsIn(update).sort()).toEqual([subject.digest, bundle.manifest.digest, ...blobs].sort());
+    const again = newPath("again");
+    await (await cacheWithSigned([bundle, legacy])).export([reference], {
+      output: again,
+      since: `${update}.lock.json`,
+    });
+    const listed = readJson<IndexJson>(again, "index.json").manifests.map(({ digest }) => digest);
+    expect(listed.sort()).toEqual([subject.digest, legacy.manifest.digest].sort());
     await signed.export([reference], { output: nothing, since: `${update}.lock.json` });
     expect(blobsIn(nothing)).toEqual([]);
   });

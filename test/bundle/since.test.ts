@@ -111,6 +111,22 @@ describe("an export since an earlier one", () => {
     expect(site.list().map(({ platform }) => platform)).toEqual(["linux/amd64", "linux/arm64"]);
   });
 
+  it("names an image again for a platform that has the same content as an earlier one", async () => {
+    const neutral = imageNamed("neutral");
+    const index = imageIndex([
+      { image: neutral, platform: "linux/amd64" },
+      { image: neutral, platform: "linux/arm64" },
+    ]);
+    const source = await cacheWith({ [kept]: index }, { allPlatforms: true });
+    const [base, update] = [newPath("base"), newPath("update")] as const;
+    await source.export([kept], { output: base, platforms: ["linux/amd64"] });
+    await source.export([kept], { output: update, since: `${base}.lock.json` });
+    const site = await openTestCache();
+    await seedPath(site, base);
+    await seedPath(site, update, { platform: "linux/arm64" });
+    expect(site.list().map(({ platform }) => platform)).toEqual(["linux/amd64", "linux/arm64"]);
+  });
+
   it("has a lock that the next one can go on from", async () => {
     const { source, lock } = await siteWithBase();
     await move(source, { [moving]: after });
