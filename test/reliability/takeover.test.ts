@@ -1,16 +1,17 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, it } from "vitest";
-import { imageNamed, rowsIn } from "../pull/support.js";
+import { Environment } from "../../src/store/environment.js";
+import { findLease, referenceLeaseKey } from "../../src/store/lease-rows.js";
+import { imageNamed, rowsIn, signal } from "../pull/support.js";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.js";
 import { checkClosure } from "./check-closure.js";
 import { Conversation, run, TemporaryDirectory } from "./processes.js";
 
 const rounds = process.env["BPFCACHE_SOAK"] === undefined ? 20 : 200;
 const waiters = 2;
+const platform = "linux/amd64";
 /** Short, so that a stopped owner's lease ends soon for those who cannot see that it lives. */
-const limits = { leaseMs: 600 };
-/** A download that is longer than a lease, and ends in time for the test. */
-const stallMs = 1_500;
+const limits = { leaseMs: 900 };
 const ownPidNamespace = ["unshare", "--pid", "--fork", "--kill-child"];
 
 /** What is done to the owner: of ten, eight are killed, and two stopped, one of them where nobody sees that it lives. */
@@ -136,7 +137,8 @@ async function runRound(
   const layer = image.layers[0]?.digest ?? "";
   registry.add(name, image);
   registry.forget();
-  registry.break({ path: layer, times: 1 }, { stallMs });
+  const restOfLayer = signal();
+  registry.break({ path: layer, times: 1 }, { stallUntil: restOfLayer.given });
   await using owner = newPuller(directory, fate === "stopped out of sight" ? ownPidNamespace : []);
   const { pid } = await owner.next<{ pid: number }>();
 
@@ -146,6 +148,7 @@ async function runRound(
   const answers = others.map((other) => other.ask<Answer>(question));
   // By now they wait, and as seldom as they ever look.
   await sleep(150 + 10 * (index % 10));
+  if (fate !== "killed") await renewal(directory, question.reference);
   const requestsBefore = registry.requests.length;
   const befell = performance.now();
   process.kill(pid, fate === "killed" ? "SIGKILL" : "SIGSTOP");
@@ -158,6 +161,7 @@ async function runRound(
     await sleep(2 * limits.leaseMs);
   }
   if (fate !== "killed") process.kill(pid, "SIGCONT");
+  restOfLayer.give();
   return {
     fate,
     takeoverMs,
@@ -165,6 +169,23 @@ async function runRound(
     waiters: await Promise.all(answers),
     downloads: registry.requests.filter(({ path }) => path.includes(layer)).length,
   };
+}
+
+/**
+ * Right after a renewal it is longest until the next: a process that is stopped while it writes keeps all others from
+ * writing until it goes on, as LMDB has one lock for all writers, and that is not what is tested.
+ */
+async function renewal(directory: string, reference: string): Promise<void> {
+  const environment = Environment.open({ directory, readOnly: true });
+  try {
+    const deadline = (): number | undefined =>
+      environment.snapshot(() => findLease(environment, referenceLeaseKey(reference, platform))?.deadlineMs);
+    const before = deadline();
+    await until(() => deadline() !== before);
+    await sleep(30);
+  } finally {
+    environment.close();
+  }
 }
 
 /** Looks every millisecond, because the time is measured. */
