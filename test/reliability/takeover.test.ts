@@ -65,7 +65,7 @@ describe("an owner of leases in mid-download", () => {
         `${of("stopped out of sight").length} out of sight; ` +
         `${results.filter((round) => publications(round) !== 1).length} images published other than once`,
     );
-  }, rounds * 15_000);
+  }, rounds * 30_000);
 
   it("that is killed is followed by another in under a second", () => {
     for (const { takeoverMs } of of("killed")) expect(takeoverMs).toBeLessThan(1000);
@@ -190,7 +190,7 @@ async function renewal(directory: string, reference: string): Promise<void> {
 
 /** Looks every millisecond, because the time is measured. */
 async function until(isSo: () => boolean): Promise<void> {
-  const patienceEnds = performance.now() + 10_000;
+  const patienceEnds = performance.now() + 60_000;
   while (!isSo()) {
     if (performance.now() > patienceEnds) throw new Error("what was waited for did not happen");
     await sleep(1);
