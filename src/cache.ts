@@ -19,7 +19,7 @@ import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import type { ListFilter } from "./store/list.js";
 import { Store } from "./store/store.js";
 
-type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference">;
+type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference" | "referrers">;
 
 /** A cache of eBPF images: pulls them in, and reads them as `BytecodeReader` does. Made by `openCache`. */
 export class BytecodeCache {
@@ -56,7 +56,7 @@ export class BytecodeCache {
   /**
    * Makes an image readable here. Throws, by code: USAGE, NOT_FOUND, NOT_CACHED, UNAUTHORIZED, UNREACHABLE,
    * DIGEST_MISMATCH, INVALID_IMAGE, PLATFORM_MISMATCH, CACHE_FULL, CACHE_CORRUPT, INTERRUPTED. After a failure the
-   * cache is as it was before.
+   * cache is as it was before; with `referrers`, the image itself stays when what refers to it cannot be had.
    */
   async pull(reference: string, options: PullOptions = {}): Promise<PulledImage> {
     const parsed = parseReference(reference);
@@ -88,7 +88,8 @@ export class BytecodeCache {
    * else are left alone, and reported as failed, unless `overwrite` is set.
    */
   async seed(paths: readonly string[], options: SeedOptions = {}): Promise<BatchResult<PulledImage>> {
-    const how = { policy: "Always", mayMoveReference: options.overwrite === true } as const;
+    const { overwrite = false, referrers = true } = options;
+    const how = { policy: "Always", mayMoveReference: overwrite, referrers } as const;
     const batches: BatchResult<PulledImage>[] = [];
     for (const path of paths) {
       const source = await openSeed(path, options.as, withLimits(this.#options.limits));
@@ -203,6 +204,7 @@ export class BytecodeCache {
       reference,
       platform: this.#platform(options.platform),
       strict: options.strict,
+      referrers: options.referrers,
       signal: this.#signal(options.signal),
       onEvent: this.#sink(options.onEvent),
       ...how,

@@ -24,3 +24,4 @@ export type { RegistryServer, ServeOptions } from "./serve/server.js";
 export type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 export type { CachedImage, CachedObject, ImageDetails, InspectedObject } from "./store/catalog.js";
 export type { ListFilter } from "./store/list.js";
+export type { ReferrerRecord } from "./store/records.js";

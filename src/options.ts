@@ -42,6 +42,11 @@ export interface PullOptions {
   readonly maxAgeMs?: number | undefined;
   /** Refuse (INVALID_IMAGE) an image whose labels or metadata claim what its objects do not have; else that is a warning. */
   readonly strict?: boolean | undefined;
+  /**
+   * Also keep signatures, attestations and SBOMs, for as long as the image. Asks the source, also for an image that is
+   * here, unless the policy is Never. False unless said otherwise; `seed` keeps them unless told not to.
+   */
+  readonly referrers?: boolean | undefined;
   /** Aborting ends this call with INTERRUPTED; others that wait for the same image go on. */
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: EventSink | undefined;

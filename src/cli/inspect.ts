@@ -1,3 +1,4 @@
+import type { Digest } from "../core/digest.js";
 import { openReader } from "../reader.js";
 import type { ImageDetails, InspectedObject } from "../store/catalog.js";
 import { formatBytes, printable } from "./output.js";
@@ -31,13 +32,25 @@ function describe(image: ImageDetails): string {
     ...image.attachments.map(({ name, kind, size, digest }) => ({
       cells: ["attachment", `${digest}  ${printable(name)}, ${kind}, ${formatBytes(size)}`],
     })),
-    ...image.referrers.map(({ artifactType, digest }) => ({
-      cells: ["referrer", `${digest}  ${printable(artifactType)}`],
-    })),
+    ...referrersTo([image.rootDigest, image.manifestDigest], image.referrers),
     ...image.warnings.map((warning) => ({ cells: ["warning", printable(warning)] })),
     ...image.objects.map(describeObject),
   ];
   return renderTree({ cells: [image.reference], children });
+}
+
+/** Below each, what refers to it in turn. */
+function referrersTo(subjects: readonly Digest[], all: ImageDetails["referrers"]): TreeNode[] {
+  return all
+    .filter(({ subject }) => subjects.includes(subject))
+    .map(({ digest, kind, artifactType, tag }) => {
+      const named = kind === undefined ? printable(artifactType) : `${kind}, ${printable(artifactType)}`;
+      const tagged = tag === undefined ? "" : `, tag ${printable(tag)}`;
+      return {
+        cells: ["referrer", `${digest}  ${named}${tagged}`],
+        children: referrersTo([digest], all),
+      };
+    });
 }
 
 /** What is no object or list itself, a line each. */

@@ -19,8 +19,9 @@ export async function run(context: VerbContext): Promise<void> {
   }
   const { jobs, maxAgeMs, allPlatforms } = settings;
   const strict = options.isSet("strict");
+  const referrers = options.isSet("referrers");
   const result = await withCache(context, (cache) =>
-    cache.prefetch(images, { jobs, maxAgeMs, allPlatforms, strict, signal }),
+    cache.prefetch(images, { jobs, maxAgeMs, allPlatforms, strict, referrers, signal }),
   );
   output.result(result, () => describeBatch(result));
   requireAllTaken(result, result.images.length + result.failed.length, signal);

@@ -13,6 +13,11 @@ const strict: OptionSpec = {
   summary: "refuse an image whose labels contradict its objects",
 };
 
+const referrers: OptionSpec = {
+  name: "referrers",
+  summary: "also keep signatures and attestations",
+};
+
 /** Every verb, in the order help lists them. */
 export const verbs: readonly VerbSpec[] = [
   {
@@ -28,6 +33,7 @@ export const verbs: readonly VerbSpec[] = [
         summary: "a reference per line, or Kubernetes YAML with bpfman's resources; - is standard input",
       },
       strict,
+      referrers,
     ],
     examples: [
       "prefetch quay.io/org/xdp:v1 quay.io/org/tc:v2",
@@ -42,7 +48,7 @@ export const verbs: readonly VerbSpec[] = [
     name: "pull",
     usage: "REF",
     summary: "pull one image",
-    options: [strict],
+    options: [strict, referrers],
     examples: ["pull quay.io/org/xdp:v1", "pull --pull-policy Always quay.io/org/xdp:latest"],
     words: one,
     load: () => import("./pull.js"),

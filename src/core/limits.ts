@@ -25,6 +25,12 @@ export interface Limits {
   readonly redirects: number;
   /** An index may point at an index (distribution-spec conformance has one); three levels are followed. */
   readonly indexDepth: number;
+  /** Signatures, attestations and SBOMs kept with one image. */
+  readonly referrers: number;
+  /** All of them together, with their content. */
+  readonly referrerBytes: number;
+  /** An SBOM that refers to an image may itself be referred to, by its signature: two steps from the image. */
+  readonly referrerDepth: number;
   readonly referenceBytes: number;
   /** Attempts after the first one. */
   readonly retries: number;
@@ -53,6 +59,9 @@ export const defaultLimits: Limits = Object.freeze({
   errorBodyBytes: 8 * KiB,
   redirects: 10,
   indexDepth: 3,
+  referrers: 100,
+  referrerBytes: 64 * MiB,
+  referrerDepth: 2,
   referenceBytes: 2_000,
   retries: 5,
   connectTimeoutMs: 10_000,

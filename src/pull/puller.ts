@@ -13,6 +13,7 @@ import { manifestDigestOf, type RootRecord, rootDigestOf } from "../store/record
 import type { Store } from "../store/store.js";
 import { Flights } from "./flights.js";
 import { Pull } from "./pull.js";
+import { keepReferrers } from "./referrers.js";
 import type { PullOutcome, PullRequest } from "./request.js";
 import { requireStored } from "./strict.js";
 
@@ -33,6 +34,10 @@ export class Puller {
    * the same time share one pull, and different images share the download of what they have in common.
    */
   async pull(request: PullRequest): Promise<PullOutcome> {
+    return this.#withReferrers(request, await this.#pullImage(request));
+  }
+
+  async #pullImage(request: PullRequest): Promise<PullOutcome> {
     throwIfAborted(request.signal);
     const cached = this.#findUsable(request);
     const hit = cached && this.#hit(request, cached);
@@ -76,11 +81,28 @@ export class Puller {
     const index = parseManifest(bytes, descriptor.mediaType);
     const named = index.kind === "index" ? platformsOf(index).map(parsePlatform) : [];
     const platforms = named.length > 0 ? named : [request.platform];
-    const pulls = platforms.map((platform) => this.pull({ ...request, platform, policy: "Always", root }));
-    const outcomes = await allOrFirstFailure(pulls);
-    return outcomes.map((outcome, i) =>
-      i === 0 ? { ...outcome, requests: outcome.requests + requests } : outcome,
+    const pulls = platforms.map((platform) =>
+      this.#pullImage({ ...request, platform, policy: "Always", root }),
     );
+    const [first, ...others] = await allOrFirstFailure(pulls);
+    if (first === undefined) return [];
+    const counted = { ...first, requests: first.requests + requests };
+    return [await this.#withReferrers(request, counted, others), ...others];
+  }
+
+  /** With what it takes to keep what refers to the image, and to those from the same root. */
+  async #withReferrers(
+    request: PullRequest,
+    outcome: PullOutcome,
+    others: readonly PullOutcome[] = [],
+  ): Promise<PullOutcome> {
+    const records = [outcome, ...others].map(({ record }) => record);
+    const cost = await keepReferrers(this.#store, this.#limits, this.#blobs, request, records);
+    return {
+      ...outcome,
+      requests: outcome.requests + cost.requests,
+      bytesFetched: outcome.bytesFetched + cost.bytesFetched,
+    };
   }
 
   #pullsFrom(source: ImageSource): Flights<PullOutcome> {

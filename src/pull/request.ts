@@ -19,6 +19,8 @@ export interface PullRequest {
   readonly mayMoveReference?: boolean | undefined;
   /** Labels or metadata that do not fit the objects are INVALID_IMAGE, also of an image that is here already. */
   readonly strict?: boolean | undefined;
+  /** Also keep what signs and attests the image. */
+  readonly referrers?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: EventSink | undefined;
 }

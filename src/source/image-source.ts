@@ -33,6 +33,12 @@ export type Resolution =
       readonly bytesFetched: number;
     };
 
+/** What refers to a manifest. It may carry its document as `data`, where that has been read already. */
+export interface Referrer extends Descriptor {
+  /** The tag that ties it to its subject, where the manifest itself need not name it: cosign's `sha256-….sig`. */
+  readonly tag?: string | undefined;
+}
+
 /**
  * Somewhere images come from. The puller knows nothing else of it, so a new source costs one file.
  * Every implementation passes test/source/conformance.ts.
@@ -59,6 +65,12 @@ export interface ImageSource {
     descriptor: Descriptor,
     options?: SourceOptions,
   ): Promise<AsyncIterable<Uint8Array>>;
+
+  /**
+   * What signs, attests or otherwise refers to one manifest of the reference's repository, each once; empty when there
+   * is none, absent where a source cannot know. Throws like `resolve`: a source that fails is not one that has none.
+   */
+  referrers?(reference: Reference, subject: Digest, options?: SourceOptions): Promise<readonly Referrer[]>;
 
   /** Says which references will be asked for together, where a source can make something of it: one token for all. */
   announce?(references: readonly Reference[]): void;

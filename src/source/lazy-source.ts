@@ -1,6 +1,14 @@
+import type { Digest } from "../core/digest.js";
 import type { Reference } from "../core/reference.js";
 import type { Descriptor } from "../image/descriptor.js";
-import type { ImageSource, Resolution, ResolveOptions, SourceName, SourceOptions } from "./image-source.js";
+import type {
+  ImageSource,
+  Referrer,
+  Resolution,
+  ResolveOptions,
+  SourceName,
+  SourceOptions,
+} from "./image-source.js";
 
 /** A source that is made when it is first asked: an image that is here costs no loading of a network client. */
 export class LazySource implements ImageSource {
@@ -25,6 +33,14 @@ export class LazySource implements ImageSource {
     options?: SourceOptions,
   ): Promise<AsyncIterable<Uint8Array>> {
     return (await this.#source()).fetch(reference, descriptor, options);
+  }
+
+  async referrers(
+    reference: Reference,
+    subject: Digest,
+    options?: SourceOptions,
+  ): Promise<readonly Referrer[]> {
+    return (await (await this.#source()).referrers?.(reference, subject, options)) ?? [];
   }
 
   announce(references: readonly Reference[]): void {

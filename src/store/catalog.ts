@@ -3,23 +3,20 @@ import { BpfcacheError } from "../core/errors.js";
 import type { BpfGlobal, BpfSection } from "../image/elf/bpf-object.js";
 import type { Attachment } from "../image/formats/format.js";
 import type { Environment } from "./environment.js";
-import { digestKey, readDigestKey } from "./keys.js";
+import { digestKey } from "./keys.js";
 import {
   type BlobEntry,
   type ImageRecord,
   manifestDigestOf,
   type ObjectRecord,
   type ProgramEntry,
+  type ReferrerRecord,
   type RefRecord,
   rootDigestOf,
 } from "./records.js";
+import { allReferrersOf } from "./referrers.js";
 import { isPinned, lastUsedAt } from "./usage.js";
 import { decodeManifest, decodeRecord } from "./values.js";
-
-export interface ReferrerEntry {
-  readonly artifactType: string;
-  readonly digest: Digest;
-}
 
 export interface CachedObject {
   readonly name: string;
@@ -67,8 +64,8 @@ export interface ImageDetails extends CachedImage {
   readonly attachments: readonly Attachment[];
   /** What a gadget's YAML says; null for other formats. */
   readonly metadata: Readonly<Record<string, unknown>> | null;
-  /** Signatures and attestations kept with the root. */
-  readonly referrers: readonly ReferrerEntry[];
+  /** Signatures and attestations kept with the root and the manifest, and what refers to those in turn. */
+  readonly referrers: readonly ReferrerRecord[];
   readonly source: string;
   readonly checkedAt: string;
   readonly warnings: readonly string[];
@@ -113,7 +110,7 @@ export function describeImageFully(environment: Environment, record: RefRecord):
         coreRelocations,
       };
     }),
-    referrers: referrersOf(environment, rootDigestOf(record)),
+    referrers: allReferrersOf(environment, record.chain),
     attachments: image.attachments ?? [],
     metadata: image.metadata ?? null,
     source: record.source,
@@ -141,21 +138,6 @@ function summary(
     pulledAt: new Date(record.pulledAt).toISOString(),
     lastUsedAt: used === undefined ? null : new Date(used).toISOString(),
   };
-}
-
-/** Rows of the tree referrers: subject, artifact type, a zero byte, and the digest of what refers to it. */
-function referrersOf(environment: Environment, subject: Digest): ReferrerEntry[] {
-  const prefix = digestKey(subject);
-  return environment
-    .tree("referrers")
-    .keys(prefix)
-    .map((key) => {
-      const end = key.indexOf(0, prefix.length);
-      return {
-        artifactType: key.toString("utf8", prefix.length, end),
-        digest: readDigestKey(key, end + 1).digest,
-      };
-    });
 }
 
 function imageOf(environment: Environment, record: RefRecord): ImageRecord {

@@ -1,10 +1,19 @@
 import type { Digest } from "../core/digest.js";
 import type { Environment } from "./environment.js";
-import { digestKey, nameKey, readDigestKey } from "./keys.js";
+import {
+  digestKey,
+  nameKey,
+  readDigestKey,
+  referrerKey,
+  subjectHolder,
+  subjectMark,
+  subjectOfHolder,
+} from "./keys.js";
 import {
   type ImageRecord,
   manifestDigestOf,
   type ObjectRecord,
+  type ReferrerRecord,
   type RefRecord,
   rootDigestOf,
 } from "./records.js";
@@ -12,9 +21,9 @@ import { decodeRecord } from "./values.js";
 
 /**
  * Who needs what. The tree heldBy has a row (content, holder) for every need: a reference holds its root and its
- * manifest (and the indexes between them), a manifest holds its config, layers and objects. What nobody holds any
- * more is removed at once, in the transaction that let go of it, so the cost of a removal is that of what it frees
- * and never that of a walk through the cache.
+ * manifest (and the indexes between them), a manifest holds its config, layers and objects, and the manifests that
+ * refer to it. What nobody holds any more is removed at once, in the transaction that let go of it, so the cost of a
+ * removal is that of what it frees and never that of a walk through the cache.
  */
 export type ContentKind = "manifest" | "config" | "layer" | "object";
 
@@ -22,28 +31,40 @@ const kindByte: Readonly<Record<ContentKind, number>> = { manifest: 1, config: 2
 const blobTrees = { config: "configs", layer: "layers" } as const;
 
 /** What keys about this content begin with. */
-export function contentKey(kind: ContentKind, digest: Digest): Buffer {
+export function contentPrefix(kind: ContentKind, digest: Digest): Buffer {
   return Buffer.concat([Buffer.of(kindByte[kind]), digestKey(digest)]);
 }
 
 export function hold(environment: Environment, kind: ContentKind, digest: Digest, holder: Buffer): void {
-  environment.tree("heldBy").put(Buffer.concat([contentKey(kind, digest), holder]), present);
+  environment.tree("heldBy").put(Buffer.concat([contentPrefix(kind, digest), holder]), present);
 }
 
 const present = Buffer.of(1);
 
 /** Whether the content is here: it is exactly when somebody holds it. */
 export function isHeld(environment: Environment, kind: ContentKind, digest: Digest): boolean {
-  return environment.tree("heldBy").hasPrefix(contentKey(kind, digest));
+  return environment.tree("heldBy").hasPrefix(contentPrefix(kind, digest));
 }
 
-/** The holders of some content: reference keys for manifests, manifest digest keys for the rest. */
+/** The holders of some content: for manifests reference keys and subjects, for the rest manifest digest keys. */
 export function holdersOf(environment: Environment, kind: ContentKind, digest: Digest): Buffer[] {
-  const prefix = contentKey(kind, digest);
+  const prefix = contentPrefix(kind, digest);
   return environment
     .tree("heldBy")
     .keys(prefix)
     .map((key) => key.subarray(prefix.length));
+}
+
+/** The manifests that hold this one, because it refers to them. */
+export function subjectsOf(environment: Environment, manifest: Digest): Digest[] {
+  return holdersOf(environment, "manifest", manifest).flatMap((holder) => subjectOfHolder(holder) ?? []);
+}
+
+/** The keys of the references that hold a manifest. */
+export function referencesTo(environment: Environment, manifest: Digest): Buffer[] {
+  return holdersOf(environment, "manifest", manifest).filter(
+    (holder) => subjectOfHolder(holder) === undefined,
+  );
 }
 
 /** Lets go of everything a reference held. Returns the bytes that were freed. Only inside `commit`. */
@@ -55,27 +76,62 @@ export function releaseReference(environment: Environment, key: Buffer, record: 
 }
 
 function release(environment: Environment, kind: ContentKind, digest: Digest, holder: Buffer): number {
-  environment.tree("heldBy").remove(Buffer.concat([contentKey(kind, digest), holder]));
-  if (isHeld(environment, kind, digest)) return 0;
+  environment.tree("heldBy").remove(Buffer.concat([contentPrefix(kind, digest), holder]));
+  if (isHeld(environment, kind, digest)) {
+    return kind === "manifest" && isOnlyReferrer(environment, digest) ? forgetImage(environment, digest) : 0;
+  }
   if (kind === "manifest") return removeManifest(environment, digest);
   if (kind === "object") return removeObject(environment, digest);
   return removeValue(environment, blobTrees[kind], digest);
 }
 
+/** Whether only what it refers to still needs a manifest. That anything refers is rare, and cheap to rule out. */
+function isOnlyReferrer(environment: Environment, manifest: Digest): boolean {
+  const prefix = Buffer.concat([contentPrefix("manifest", manifest), subjectMark]);
+  return environment.tree("heldBy").hasPrefix(prefix) && referencesTo(environment, manifest).length === 0;
+}
+
 function removeManifest(environment: Environment, digest: Digest): number {
   const key = digestKey(digest);
-  const images = environment.tree("images");
-  const image = images.get(key);
-  let freed = removeValue(environment, "manifests", digest);
+  const image = imageOf(environment, digest);
+  let freed = removeValue(environment, "manifests", digest) + forgetImage(environment, digest);
+  if (image !== undefined) {
+    freed += release(environment, "config", image.config.digest, key);
+    for (const layer of image.layers) freed += release(environment, "layer", layer.digest, key);
+  }
+  for (const { value } of environment.tree("referrers").entries(key))
+    freed += releaseReferrer(environment, decodeRecord<ReferrerRecord>(value));
+  return freed;
+}
+
+/** What a manifest is as an image; the manifest, its config and its layers stay for what else needs them. */
+function forgetImage(environment: Environment, digest: Digest): number {
+  const key = digestKey(digest);
+  const image = imageOf(environment, digest);
   environment.tree("usage").remove(key);
   for (const root of environment.tree("roots").keys(key)) environment.tree("roots").remove(root);
-  if (image === undefined) return freed;
-  images.remove(key);
-  const { config, layers, objects } = decodeRecord<ImageRecord>(image);
-  freed += release(environment, "config", config.digest, key);
-  for (const layer of layers) freed += release(environment, "layer", layer.digest, key);
-  for (const object of objects) freed += release(environment, "object", object.digest, key);
+  if (image === undefined) return 0;
+  environment.tree("images").remove(key);
+  let freed = 0;
+  for (const object of image.objects) freed += release(environment, "object", object.digest, key);
   return freed;
+}
+
+function imageOf(environment: Environment, manifest: Digest): ImageRecord | undefined {
+  const row = environment.tree("images").get(digestKey(manifest));
+  return row === undefined ? undefined : decodeRecord<ImageRecord>(row);
+}
+
+/** Takes a referrer from its subject, with all that nothing else needs. Returns the bytes that were freed. Only inside `commit`. */
+export function releaseReferrer(environment: Environment, record: ReferrerRecord): number {
+  const { subject, artifactType, digest, blobs } = record;
+  environment.tree("referrers").remove(referrerKey(subject, artifactType, digest));
+  const freed = release(environment, "manifest", digest, subjectHolder(subject));
+  if (isHeld(environment, "manifest", digest)) return freed;
+  return blobs.reduce(
+    (sum, blob) => sum + release(environment, blob.kind, blob.digest, digestKey(digest)),
+    freed,
+  );
 }
 
 function removeObject(environment: Environment, digest: Digest): number {
@@ -105,7 +161,7 @@ function removeValue(
 /** A root that other platforms still hold must not go on naming a manifest that has just gone. */
 function forgetChildOfRoot(environment: Environment, record: RefRecord): void {
   const manifest = manifestDigestOf(record);
-  if (isHeld(environment, "manifest", manifest)) return;
+  if (environment.tree("images").has(digestKey(manifest))) return;
   const roots = environment.tree("roots");
   for (const { key, value } of roots.entries(digestKey(rootDigestOf(record)))) {
     if (manifestDigestOf(decodeRecord<RefRecord>(value)) === manifest) roots.remove(key);

@@ -51,6 +51,26 @@ export function rootKey(root: Digest, platform: string): Buffer {
   return Buffer.concat([digestKey(root), Buffer.from(platform)]);
 }
 
+/**
+ * What a manifest's holder begins with when it is the subject of that manifest. Its other holders are reference keys,
+ * and no reference, spelled out or hashed, begins with a zero byte.
+ */
+export const subjectMark: Buffer = Buffer.of(0);
+
+export function subjectHolder(subject: Digest): Buffer {
+  return Buffer.concat([subjectMark, digestKey(subject)]);
+}
+
+/** The subject that a manifest's holder is, or undefined when the holder is a reference. */
+export function subjectOfHolder(holder: Buffer): Digest | undefined {
+  return holder[0] === subjectMark[0] ? readDigestKey(holder, 1).digest : undefined;
+}
+
+/** The artifact type is followed by a zero byte, which no media type contains. */
+export function referrerKey(subject: Digest, artifactType: string, referrer: Digest): Buffer {
+  return Buffer.concat([digestKey(subject), Buffer.from(artifactType), separator, digestKey(referrer)]);
+}
+
 export function namePrefix(name: string): Buffer {
   return Buffer.concat([textKey(name), separator]);
 }

@@ -2,7 +2,7 @@ import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import { livenessOf, type ProcessIdentity } from "../core/process-identity.js";
 import type { Environment } from "./environment.js";
-import { type ContentKind, contentKey } from "./holders.js";
+import { type ContentKind, contentPrefix } from "./holders.js";
 import { referenceKey } from "./keys.js";
 import { decodeRecord, encodeRecord } from "./values.js";
 
@@ -36,7 +36,7 @@ export function referenceLeaseKey(reference: string, platform: string): Buffer {
 
 /** The lease on fetching what a digest names. */
 export function contentLeaseKey(kind: ContentKind, digest: Digest): Buffer {
-  return contentKey(kind, digest);
+  return contentPrefix(kind, digest);
 }
 
 /** `process.hrtime` is CLOCK_MONOTONIC (libuv, uv__hrtime): it counts from boot, unlike `performance.now`. */

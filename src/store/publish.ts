@@ -54,11 +54,7 @@ export function publish(environment: Environment, publication: Publication): Ref
     if (publication.mayMoveReference === false) requireSameRoot(environment, record);
     if (!environment.tree("images").has(digestKey(manifest.digest)))
       putImage(environment, manifest.digest, publication);
-    for (const { digest, mediaType, bytes } of manifests) {
-      if (!isHeld(environment, "manifest", digest)) {
-        environment.tree("manifests").put(digestKey(digest), encodeManifest(mediaType, bytes));
-      }
-    }
+    for (const each of manifests) putManifest(environment, each);
     putReference(environment, record);
   });
   return record;
@@ -135,7 +131,18 @@ export class ContentVanished extends BpfcacheError {
   }
 }
 
-function putOnce(environment: Environment, kind: "config" | "layer", { digest, bytes }: PublishedBlob): void {
+/** Only inside `commit`, before the manifest is held. */
+export function putManifest(environment: Environment, { digest, mediaType, bytes }: PublishedManifest): void {
+  if (isHeld(environment, "manifest", digest)) return;
+  environment.tree("manifests").put(digestKey(digest), encodeManifest(mediaType, bytes));
+}
+
+/** Only inside `commit`, before the blob is held. */
+export function putOnce(
+  environment: Environment,
+  kind: "config" | "layer",
+  { digest, bytes }: PublishedBlob,
+): void {
   if (isHeld(environment, kind, digest)) return;
   environment.tree(kind === "config" ? "configs" : "layers").put(digestKey(digest), asBuffer(bytes));
 }

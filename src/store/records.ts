@@ -70,6 +70,29 @@ export interface ImageRecord {
   readonly warnings: readonly string[];
 }
 
+/** A blob of a document, and the tree that it is in. */
+export interface ReferrerBlob extends BlobEntry {
+  readonly kind: "config" | "layer";
+}
+
+/** A manifest that refers to another one: a signature, an attestation, an SBOM. */
+export interface ReferrerRecord {
+  /** What it refers to. */
+  readonly subject: Digest;
+  readonly artifactType: string;
+  /** What people call it, such as "cosign signature"; undefined when its types say nothing. */
+  readonly kind?: string | undefined;
+  readonly mediaType: string;
+  readonly digest: Digest;
+  /** Of the manifest, in bytes. */
+  readonly size: number;
+  /** The manifest's own. */
+  readonly annotations?: Readonly<Record<string, string>> | undefined;
+  /** Where it was found, when that was by a tag of its own: cosign's `sha256-….sig`. */
+  readonly tag?: string | undefined;
+  readonly blobs: readonly ReferrerBlob[];
+}
+
 /** What the ELF of an object says, kept with it. */
 export type ObjectRecord = BpfObject & { readonly size: number };
 

@@ -11,7 +11,15 @@ import {
 } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
-import { type ContentKind, holdersOf, isHeld, manifestOfHolder, releaseReference } from "./holders.js";
+import {
+  type ContentKind,
+  holdersOf,
+  isHeld,
+  manifestOfHolder,
+  referencesTo,
+  releaseReference,
+  subjectsOf,
+} from "./holders.js";
 import { HostMemory } from "./hosts.js";
 import { digestKey, referenceKey, referencePrefix } from "./keys.js";
 import { LeaseGroup } from "./lease-group.js";
@@ -23,9 +31,11 @@ import {
   type ImageRecord,
   manifestDigestOf,
   type PinRecord,
+  type ReferrerRecord,
   type RefRecord,
   type RootRecord,
 } from "./records.js";
+import { type PublishedReferrer, putReferrers, referrersOf } from "./referrers.js";
 import { repositories, tagsOf } from "./repositories.js";
 import { noteUse, pinOf, putPin, removePin } from "./usage.js";
 import { decodeManifest, decodeRecord, encodeRecord, type StoredManifest } from "./values.js";
@@ -81,6 +91,19 @@ export class Store {
 
   publish(publication: Publication): RefRecord {
     return publish(this.#environment, publication);
+  }
+
+  /**
+   * Keeps documents that refer to a manifest, as long as that is here; nothing, when it has been removed meanwhile.
+   * Returns those that are left out because they are what they refer to, directly or in a circle.
+   */
+  putReferrers(subject: Digest, referrers: readonly PublishedReferrer[]): PublishedReferrer[] {
+    return putReferrers(this.#environment, subject, referrers);
+  }
+
+  /** What refers to a manifest and is kept with it. */
+  referrersOf(subject: Digest): ReferrerRecord[] {
+    return this.#read((environment) => referrersOf(environment, subject));
   }
 
   /** The load record of a manifest that is here with everything it needs. */
@@ -254,11 +277,7 @@ export class Store {
         kind === "manifest"
           ? [digest]
           : holdersOf(environment, kind, digest).map((holder) => manifestOfHolder(holder));
-      return manifests.some((manifest) =>
-        holdersOf(environment, "manifest", manifest).some((holder) =>
-          isReferenceOf(name, environment, holder),
-        ),
-      );
+      return manifests.some((manifest) => isNeededBy(name, environment, manifest));
     });
   }
 
@@ -286,7 +305,7 @@ export class Store {
 
   /** A digest may be asked for under a name it was not taken in by: times and source are then those of one it was. */
   #anyReferenceTo(record: RootRecord): RefRecord | undefined {
-    const [holder] = holdersOf(this.#environment, "manifest", manifestDigestOf(record));
+    const [holder] = referencesTo(this.#environment, manifestDigestOf(record));
     const row = holder && this.#environment.tree("refs").get(holder);
     return row && decodeRecord<RefRecord>(row);
   }
@@ -315,6 +334,14 @@ function adoptRoot(
   };
   putReference(environment, adopted);
   return adopted;
+}
+
+/** A signature belongs where what it signs does. */
+function isNeededBy(name: string, environment: Environment, manifest: Digest): boolean {
+  return (
+    referencesTo(environment, manifest).some((key) => isReferenceOf(name, environment, key)) ||
+    subjectsOf(environment, manifest).some((subject) => isNeededBy(name, environment, subject))
+  );
 }
 
 function isReferenceOf(name: string, environment: Environment, holder: Buffer): boolean {

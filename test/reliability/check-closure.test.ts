@@ -4,9 +4,11 @@ import { digestOf } from "../../src/core/digest.js";
 import { openCache } from "../../src/open-cache.js";
 import { Environment } from "../../src/store/environment.js";
 import type { RootRecord } from "../../src/store/records.js";
+import { putReferrers } from "../../src/store/referrers.js";
 import type { TreeName } from "../../src/store/trees.js";
 import { decodeRecord, encodeRecord } from "../../src/store/values.js";
 import { bytecodeImage, imageIndex, minimalBpfElf, writeLayout } from "../support/image-builder.js";
+import { publishedReferrer } from "../support/referrer.js";
 import { checkClosure } from "./check-closure.js";
 import { TemporaryDirectory } from "./processes.js";
 
@@ -29,6 +31,9 @@ describe("the check that a cache has all it needs and nothing else", () => {
     await cache.seed([layout]);
     cache.pin("registry.example/a:v1");
     environment = Environment.open({ directory: cache.directory });
+    const sbom = publishedReferrer(image.manifest.digest, { artifactType: "application/spdx+json" });
+    putReferrers(environment, image.manifest.digest, [sbom]);
+    putReferrers(environment, sbom.record.digest, [publishedReferrer(sbom.record.digest)]);
   });
 
   afterAll(async () => {
@@ -48,6 +53,7 @@ describe("the check that a cache has all it needs and nothing else", () => {
     "objectInfo",
     "byProgram",
     "byMap",
+    "referrers",
     "heldBy",
   ];
 

@@ -1,11 +1,12 @@
 import { type Digest, digestAlgorithm, digestOf } from "../../src/core/digest.js";
 import { BpfcacheError } from "../../src/core/errors.js";
 import { Environment } from "../../src/store/environment.js";
-import { digestKey, nameKey, readDigestKey, rootKey } from "../../src/store/keys.js";
+import { digestKey, nameKey, readDigestKey, referrerKey, rootKey } from "../../src/store/keys.js";
 import {
   type ImageRecord,
   manifestDigestOf,
   type ObjectRecord,
+  type ReferrerRecord,
   type RefRecord,
   type RootRecord,
   rootDigestOf,
@@ -47,6 +48,7 @@ const derivedTrees = [
   "objectInfo",
   "byProgram",
   "byMap",
+  "referrers",
   "heldBy",
 ] as const;
 
@@ -67,6 +69,7 @@ class ClosureCheck {
   run(): string[] {
     for (const { key, value } of this.#environment.tree("refs").entries())
       this.#reference(key, decodeRecord<RefRecord>(value));
+    this.#referrers();
     for (const name of derivedTrees) this.#compare(name);
     this.#roots();
     this.#usage();
@@ -126,6 +129,34 @@ class ClosureCheck {
     for (const { name } of facts.maps) this.#expect("byMap", nameKey(name, digest));
   }
 
+  /** Which there are does not follow from the references, but each must lead to one, over others perhaps, and have all its content. */
+  #referrers(): void {
+    const rows = this.#environment.tree("referrers").entries();
+    let left = rows.map(({ key, value }) => ({ key, record: decodeRecord<ReferrerRecord>(value) }));
+    for (let found = -1; found !== 0; ) {
+      const needed = left.filter(({ record }) => this.#isExpected("manifests", digestKey(record.subject)));
+      for (const { key, record } of needed) this.#referrer(key, record);
+      left = left.filter((row) => !needed.includes(row));
+      found = needed.length;
+    }
+  }
+
+  #referrer(key: Buffer, record: ReferrerRecord): void {
+    const { subject, artifactType, digest, size, blobs } = record;
+    this.#expect("referrers", key);
+    if (!key.equals(referrerKey(subject, artifactType, digest)))
+      this.#fault(`referrers: ${key.toString("hex")} is not the key of what it holds`);
+    this.#expectContent("manifests", digest);
+    this.#expectHeld("manifest", digest, Buffer.concat([Buffer.of(0), digestKey(subject)]));
+    const text = this.#manifestText(digest);
+    if (Buffer.byteLength(text) !== size) this.#fault(`${digest} has not the ${size} bytes of its record`);
+    for (const blob of blobs) {
+      this.#expectContent(blob.kind === "config" ? "configs" : "layers", blob.digest);
+      this.#expectHeld(blob.kind, blob.digest, digestKey(digest));
+      if (!text.includes(blob.digest)) this.#fault(`${digest} does not name ${blob.digest}, its record does`);
+    }
+  }
+
   #manifestText(digest: Digest): string {
     const row = this.#environment.tree("manifests").get(digestKey(digest));
     return row === undefined ? "" : decodeManifest(row).bytes.toString();
@@ -133,6 +164,10 @@ class ClosureCheck {
 
   #expect(tree: DerivedTree, key: Buffer): void {
     this.#expected.get(tree)?.add(key.toString("hex"));
+  }
+
+  #isExpected(tree: DerivedTree, key: Buffer): boolean {
+    return this.#expected.get(tree)?.has(key.toString("hex")) ?? false;
   }
 
   #expectHeld(kind: keyof typeof heldKind, digest: Digest, holder: Buffer): void {

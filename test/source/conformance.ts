@@ -3,8 +3,16 @@ import { type Digest, digestOf } from "../../src/core/digest.js";
 import type { ErrorCode } from "../../src/core/errors.js";
 import { parseReference, type Reference } from "../../src/core/reference.js";
 import type { Descriptor } from "../../src/image/descriptor.js";
+import { mediaTypes } from "../../src/image/media-types.js";
 import type { ImageSource } from "../../src/source/image-source.js";
-import { bytecodeImage, type Content, imageIndex, type TestRoot } from "../support/image-builder.js";
+import { artifact } from "../support/artifact-builder.js";
+import {
+  bytecodeImage,
+  type Content,
+  imageIndex,
+  type TestImage,
+  type TestRoot,
+} from "../support/image-builder.js";
 
 /** A source that holds one image, and what tests need to know of it. */
 export interface SourceUnderTest extends AsyncDisposable {
@@ -25,10 +33,33 @@ export interface DamageCodes {
   readonly absentBlob: ErrorCode;
 }
 
+/** A signature of the image that names it, and one that is tied to it by cosign's tag alone. */
+export const heldStatements: readonly HeldStatement[] = [
+  {
+    root: artifact({
+      artifactType: "application/vnd.dev.sigstore.bundle.v0.3+json",
+      layers: [{ mediaType: "application/vnd.dev.sigstore.bundle.v0.3+json", bytes: "{}" }],
+      subject: heldImage.manifest,
+    }),
+  },
+  {
+    root: artifact({
+      config: { mediaType: mediaTypes.ociConfig, bytes: "{}" },
+      layers: [{ mediaType: "application/vnd.dev.cosign.simplesigning.v1+json", bytes: "{}" }],
+    }),
+    tag: `${heldImage.root.digest.replace(":", "-")}.sig`,
+  },
+];
+
+export interface HeldStatement {
+  readonly root: TestImage;
+  readonly tag?: string;
+}
+
 /** What every source promises the puller: see `ImageSource`. */
 export function describeImageSource(
   name: string,
-  open: (root: TestRoot) => Promise<SourceUnderTest>,
+  open: (root: TestRoot, statements?: readonly HeldStatement[]) => Promise<SourceUnderTest>,
   damage: DamageCodes = { mismatch: "DIGEST_MISMATCH", tooLong: "INVALID_IMAGE", absentBlob: "NOT_FOUND" },
 ): void {
   const unknown = digestOf(Buffer.from("nothing has this digest"));
@@ -127,6 +158,38 @@ export function describeImageSource(
       expect(await read(held, heldImage.config)).toEqual(heldImage.config.bytes);
     });
 
+    it("lists what refers to an image, each once, with the tag where only that says so", async ({ skip }) => {
+      await using held = await open(heldImage, heldStatements);
+      const { source, reference } = held;
+      if (source.referrers === undefined) return skip("it cannot know");
+      const found = await source.referrers(reference, heldImage.root.digest);
+      expect(found.map(({ digest, size, tag }) => ({ digest, size, tag })).sort(byDigest)).toEqual(
+        heldStatements
+          .map(({ root, tag }) => ({ digest: root.root.digest, size: root.root.size, tag }))
+          .sort(byDigest),
+      );
+    });
+
+    it("lists nothing for an image that nothing refers to", async ({ skip }) => {
+      await using held = await open(heldIndex, heldStatements);
+      const { source, reference } = held;
+      if (source.referrers === undefined) return skip("it cannot know");
+      expect(await source.referrers(reference, heldIndex.root.digest)).toEqual([]);
+      const signal = AbortSignal.abort();
+      await expect(source.referrers(reference, heldIndex.root.digest, { signal })).rejects.toMatchObject({
+        code: "INTERRUPTED",
+      });
+    });
+
+    it("fetches what refers to an image", async ({ skip }) => {
+      await using held = await open(heldImage, heldStatements);
+      if (held.source.referrers === undefined) return skip("it cannot know");
+      for (const { root } of heldStatements) {
+        for (const content of [root.manifest, root.config, ...root.layers])
+          expect(await read(held, content)).toEqual(content.bytes);
+      }
+    });
+
     it("stops with INTERRUPTED when the signal is aborted", async () => {
       await using held = await open(heldImage);
       const signal = AbortSignal.abort();
@@ -137,6 +200,10 @@ export function describeImageSource(
       await expect(fetching).rejects.toMatchObject({ code: "INTERRUPTED" });
     });
   });
+}
+
+function byDigest(a: { readonly digest: string }, b: { readonly digest: string }): number {
+  return a.digest < b.digest ? -1 : 1;
 }
 
 function toDescriptor({ mediaType, digest, size }: Content): Descriptor {

@@ -8,6 +8,9 @@ import {
   readDigestKey,
   referenceKey,
   referencePrefix,
+  referrerKey,
+  subjectHolder,
+  subjectOfHolder,
 } from "../../src/store/keys.js";
 
 const text = fc.string({ minLength: 1, maxLength: 40 }).filter((value) => !value.includes("\0"));
@@ -35,6 +38,30 @@ it("no reference's key begins with another reference's prefix", () => {
     fc.property(text, text, text, (a, b, platform) => {
       fc.pre(a !== b);
       expect(referenceKey(a, platform).indexOf(referencePrefix(b)) === 0).toBe(false);
+    }),
+  );
+});
+
+it("a subject as the holder of a manifest is never taken for a reference, however long that is", () => {
+  fc.assert(
+    fc.property(
+      digest,
+      fc.oneof(text, fc.constant("a".repeat(5_000))),
+      text,
+      (subject, reference, platform) => {
+        expect(subjectOfHolder(subjectHolder(subject))).toBe(subject);
+        expect(subjectOfHolder(referenceKey(reference, platform))).toBeUndefined();
+      },
+    ),
+  );
+});
+
+it("keys of referrers are injective", () => {
+  const parts = fc.tuple(digest, text, digest);
+  fc.assert(
+    fc.property(parts, parts, (a, b) => {
+      const isSame = a.every((part, index) => part === b[index]);
+      expect(referrerKey(...a).equals(referrerKey(...b))).toBe(isSame);
     }),
   );
 });

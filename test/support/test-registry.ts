@@ -1,6 +1,7 @@
 import { once } from "node:events";
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import { mediaTypes } from "../../src/image/media-types.js";
 import type { Content, TestRoot } from "./image-builder.js";
 import { type Auth, Gatekeeper } from "./registry-auth.js";
 import { type Answer, applyFault, type Fault, send } from "./registry-faults.js";
@@ -16,7 +17,7 @@ export interface LoggedRequest {
   readonly kind: RequestKind;
 }
 
-export type RequestKind = "ping" | "token" | "manifest" | "blob" | "tags" | "other";
+export type RequestKind = "ping" | "token" | "manifest" | "blob" | "tags" | "referrers" | "other";
 
 /** Which requests a fault is for. All members given must match; none given matches every request. */
 export interface FaultMatch {
@@ -35,6 +36,8 @@ export interface TestRegistryOptions {
   readonly auth?: Auth;
   /** false: no ETag is sent and If-None-Match is ignored. */
   readonly etags?: boolean;
+  /** true: answers at the referrers API; else it knows nothing of that path. */
+  readonly referrers?: boolean;
   /** Loopback address to listen on; default 127.0.0.1. */
   readonly host?: string;
 }
@@ -201,6 +204,7 @@ export class TestRegistry implements AsyncDisposable {
       return errorAnswer(405, "UNSUPPORTED", "the operation is unsupported");
     }
     if (route.kind === "ping") return jsonAnswer(200, {});
+    if (route.kind === "referrers" && this.options.referrers !== true) return jsonAnswer(404, "not found");
     const repository = this.#repositories.get(route.repository);
     if (repository === undefined) return errorAnswer(404, "NAME_UNKNOWN", "repository name not known");
     return this.#fromRepository(request, route, repository);
@@ -210,6 +214,14 @@ export class TestRegistry implements AsyncDisposable {
     if (route.kind === "tags") {
       const tags = [...repository.manifests.keys()].filter((key) => !key.includes(":"));
       return jsonAnswer(200, { name: route.repository, tags });
+    }
+    if (route.kind === "referrers") {
+      const index = {
+        schemaVersion: 2,
+        mediaType: mediaTypes.ociIndex,
+        manifests: repository.referrersOf(route.key),
+      };
+      return jsonAnswer(200, index, { "content-type": mediaTypes.ociIndex });
     }
     if (route.kind === "manifest") {
       const document = repository.manifests.get(route.key);
@@ -252,6 +264,32 @@ class Repository {
   /** By digest and by tag. */
   readonly manifests = new Map<string, Content>();
   readonly blobs = new Map<string, Buffer>();
+
+  /** Descriptors of all that names the digest as its subject (distribution-spec, "Listing Referrers"). */
+  referrersOf(subject: string): object[] {
+    const documents = [...new Map([...this.manifests.values()].map((held) => [held.digest, held])).values()];
+    return documents.flatMap(({ bytes, digest, mediaType, size }) => {
+      const manifest = parseLoosely(bytes);
+      if (manifest?.subject?.digest !== subject) return [];
+      const artifactType = manifest.artifactType ?? manifest.config?.mediaType;
+      return [{ mediaType, digest, size, artifactType, annotations: manifest.annotations }];
+    });
+  }
+}
+
+interface LooseManifest {
+  readonly subject?: { readonly digest?: string };
+  readonly artifactType?: string;
+  readonly config?: { readonly mediaType?: string };
+  readonly annotations?: Readonly<Record<string, string>>;
+}
+
+function parseLoosely(bytes: Buffer): LooseManifest | undefined {
+  try {
+    return JSON.parse(bytes.toString()) as LooseManifest;
+  } catch {
+    return undefined; // Tests put what is no manifest into registries too.
+  }
 }
 
 interface ReceivedRequest {
@@ -268,15 +306,21 @@ interface Route {
   readonly key: string;
 }
 
+const kinds: Readonly<Record<string, RequestKind>> = {
+  manifests: "manifest",
+  blobs: "blob",
+  tags: "tags",
+  referrers: "referrers",
+};
+
 /** The end points of the distribution specification that a puller uses. */
 function parseRoute(path: string): Route {
   if (path === "/token") return { kind: "token", repository: "", key: "" };
   if (path === "/v2/" || path === "/v2") return { kind: "ping", repository: "", key: "" };
-  const match = /^\/v2\/(.+)\/(manifests|blobs|tags)\/([^/]+)$/.exec(path);
+  const match = /^\/v2\/(.+)\/(manifests|blobs|tags|referrers)\/([^/]+)$/.exec(path);
   if (match === null) return { kind: "other", repository: "", key: "" };
-  const [, repository = "", endPoint, key = ""] = match;
-  const kind = endPoint === "manifests" ? "manifest" : endPoint === "blobs" ? "blob" : "tags";
-  return { kind, repository, key: decodeURIComponent(key) };
+  const [, repository = "", endPoint = "", key = ""] = match;
+  return { kind: kinds[endPoint] ?? "other", repository, key: decodeURIComponent(key) };
 }
 
 function matches({ method, kind, path, query }: FaultMatch, request: LoggedRequest): boolean {

@@ -26,7 +26,7 @@ export function requireKernel(): string | undefined {
   );
 }
 
-function because(isMissing: boolean, reason: string): string | undefined {
+export function because(isMissing: boolean, reason: string): string | undefined {
   if (!isMissing) return undefined;
   if (required) throw new Error(`${reason}, and BPFCACHE_REQUIRE_TOOLS forbids skipping`);
   return ` (skipped: ${reason})`;

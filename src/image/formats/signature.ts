@@ -11,32 +11,36 @@ export interface Statement {
   readonly role: "a signature" | "an attestation" | "an SBOM";
   /** Whose, or in what form. */
   readonly form: string;
+  /** What people call it. */
+  readonly name: string;
 }
 
-const signature = (form: string): Statement => ({ role: "a signature", form });
-const attestation = (form: string): Statement => ({ role: "an attestation", form });
-const sbom = (form: string): Statement => ({ role: "an SBOM", form });
+const signature = (form: string, name: string): Statement => ({ role: "a signature", form, name });
+const attestation = (form: string, name: string): Statement => ({ role: "an attestation", form, name });
+const sbom = (form: string, name: string): Statement => ({ role: "an SBOM", form, name });
 
 /** By the media type of the artifact, of the config or of all layers; sigstore's bundles carry a version in theirs. */
 const statements: ReadonlyMap<string, Statement> = new Map([
-  ["application/vnd.dev.cosign.simplesigning.v1+json", signature("cosign's")],
-  ["application/vnd.dev.cosign.artifact.sig.v1+json", signature("cosign's")],
-  ["application/vnd.cncf.notary.signature", signature("notation's")],
-  ["application/vnd.in-toto+json", attestation("in-toto")],
-  ["application/vnd.dsse.envelope.v1+json", attestation("in-toto in a DSSE envelope")],
-  ["application/vnd.dev.cosign.attestation.v1+json", attestation("cosign's")],
-  ["application/vnd.dev.cosign.artifact.sbom.v1+json", sbom("cosign's")],
-  ["application/spdx+json", sbom("SPDX")],
-  ["text/spdx+json", sbom("SPDX")],
-  ["text/spdx", sbom("SPDX")],
-  ["application/vnd.cyclonedx+json", sbom("CycloneDX")],
-  ["application/vnd.syft+json", sbom("syft's")],
+  ["application/vnd.dev.cosign.simplesigning.v1+json", signature("cosign's", "cosign signature")],
+  ["application/vnd.dev.cosign.artifact.sig.v1+json", signature("cosign's", "cosign signature")],
+  ["application/vnd.cncf.notary.signature", signature("notation's", "notation signature")],
+  ["application/vnd.in-toto+json", attestation("in-toto", "in-toto attestation")],
+  ["application/vnd.dsse.envelope.v1+json", attestation("in-toto in a DSSE envelope", "in-toto attestation")],
+  ["application/vnd.dev.cosign.attestation.v1+json", attestation("cosign's", "cosign attestation")],
+  ["application/vnd.dev.cosign.artifact.sbom.v1+json", sbom("cosign's", "cosign SBOM")],
+  ["application/spdx+json", sbom("SPDX", "SPDX SBOM")],
+  ["text/spdx+json", sbom("SPDX", "SPDX SBOM")],
+  ["text/spdx", sbom("SPDX", "SPDX SBOM")],
+  ["application/vnd.cyclonedx+json", sbom("CycloneDX", "CycloneDX SBOM")],
+  ["application/vnd.syft+json", sbom("syft's", "Syft SBOM")],
 ]);
 
 const bundleType = /^application\/vnd\.dev\.sigstore\.bundle\b/;
 
+const bundle = signature("a sigstore bundle", "sigstore bundle");
+
 function statementOfType(mediaType: string): Statement | undefined {
-  return bundleType.test(mediaType) ? signature("a sigstore bundle") : statements.get(mediaType);
+  return bundleType.test(mediaType) ? bundle : statements.get(mediaType);
 }
 
 /**
@@ -50,6 +54,20 @@ export function statementOf({ artifactType, config, layers }: ImageManifest): St
     statementOfType(config.mediaType) ??
     (others.every((other) => other !== undefined) ? first : undefined)
   );
+}
+
+const signatureNames: ReadonlySet<string> = new Set(
+  [...statements.values(), bundle].filter(({ role }) => role === "a signature").map(({ name }) => name),
+);
+
+/** Whether a statement of this name is a signature: nobody signs those in turn. */
+export function isSignature(name: string | undefined): boolean {
+  return name !== undefined && signatureNames.has(name);
+}
+
+/** What a manifest that refers to another is (image-spec, manifest.md, "artifactType"); which the list that names it may have wrong. */
+export function artifactTypeOf({ artifactType, config }: ImageManifest): string {
+  return artifactType ?? config.mediaType;
 }
 
 /** Whether an index names an entry as a statement, so that it is nothing to choose for a platform. */
@@ -83,7 +101,7 @@ export const signatureFormat: ImageFormat = {
 };
 
 function notAnImage(manifest: ImageManifest, subjects: readonly Digest[]): BpfcacheError {
-  const { role, form } = statementOf(manifest) ?? signature("of an unknown kind");
+  const { role, form } = statementOf(manifest) ?? signature("of an unknown kind", "signature");
   const about = subjects.length === 0 ? "an image it does not name" : subjects.slice(0, 3).join(", ");
   return new BpfcacheError(
     "INVALID_IMAGE",

@@ -6,19 +6,12 @@ import { parseReference, type Reference } from "../../core/reference.js";
 import type { Descriptor } from "../../image/descriptor.js";
 import type { ImageSource, Resolution, ResolveOptions, SourceOptions } from "../image-source.js";
 import { OciLayoutSource } from "../oci-layout.js";
-import { isLoopbackHost } from "../registry/addresses.js";
+import { OrasAccess, type OrasAccessOptions } from "./oras-access.js";
 import { toolFailed } from "./oras-failure.js";
-import { OrasProgram } from "./oras-program.js";
 import { makePrivateDirectory, removeDirectory } from "./private-directory.js";
 
-export interface OrasSourceOptions {
+export interface OrasSourceOptions extends Omit<OrasAccessOptions, "timeoutMs"> {
   readonly limits?: Limits | undefined;
-  /** Registries that are spoken to over http. */
-  readonly plainHttp?: readonly string[] | undefined;
-  /** Credentials in the form of Docker's config.json; by default oras looks where it always does. */
-  readonly authFile?: string | undefined;
-  readonly caFile?: string | undefined;
-  readonly environment?: NodeJS.ProcessEnv | undefined;
 }
 
 /** Copies that are kept at a time. One that was dropped and is wanted after all is made again. */
@@ -41,20 +34,15 @@ interface Copy {
  */
 export class OrasSource implements ImageSource {
   readonly name = "oras";
-  readonly #oras: OrasProgram;
+  readonly #oras: OrasAccess;
   readonly #limits: Limits;
-  readonly #options: OrasSourceOptions;
   readonly #copies = new Map<string, Promise<Copy>>();
-  readonly #plainHosts: Set<string>;
   #directory: string | undefined;
   #count = 0;
 
   constructor(options: OrasSourceOptions = {}) {
-    this.#options = options;
     this.#limits = options.limits ?? defaultLimits;
-    this.#plainHosts = new Set(options.plainHttp);
-    const { environment } = options;
-    this.#oras = new OrasProgram({ timeoutMs: this.#limits.toolTimeoutMs, environment });
+    this.#oras = new OrasAccess({ ...options, timeoutMs: this.#limits.toolTimeoutMs });
   }
 
   async resolve(reference: Reference, options: ResolveOptions = {}): Promise<Resolution> {
@@ -92,11 +80,8 @@ export class OrasSource implements ImageSource {
 
   async #digestOf(reference: Reference, signal: AbortSignal | undefined): Promise<Digest> {
     if (reference.digest !== undefined) return reference.digest;
-    const printed = await this.#run("", reference, signal, (flags) => [
-      "resolve",
-      ...flags,
-      reference.toString(),
-    ]);
+    const args = (flags: readonly string[]): string[] => ["resolve", ...flags, reference.toString()];
+    const printed = await this.#oras.run("", reference.host, args, signal);
     return believed(async () => parseDigest(printed.trim()));
   }
 
@@ -120,14 +105,13 @@ export class OrasSource implements ImageSource {
     const { name, digest } = reference;
     const from = digest === undefined ? reference.toString() : `${name}@${digest}`;
     try {
-      await this.#run("from-", reference, signal, (flags) => [
-        "cp",
-        "--no-tty",
-        "--to-oci-layout",
+      const args = (flags: readonly string[]): string[] => [
+        ...["cp", "--no-tty", "--to-oci-layout"],
         ...flags,
         from,
         target,
-      ]);
+      ];
+      await this.#oras.run("from-", reference.host, args, signal);
       return await believed(async () => {
         const layout = await OciLayoutSource.open(directory, { repository: name, limits: this.#limits });
         const [entry] = layout.list();
@@ -138,34 +122,6 @@ export class OrasSource implements ImageSource {
       removeDirectory(directory);
       throw error;
     }
-  }
-
-  /** Runs oras against the reference's registry. A loopback registry may speak http: that is tried when https is not spoken. */
-  async #run(
-    prefix: "" | "from-",
-    reference: Reference,
-    signal: AbortSignal | undefined,
-    args: (flags: readonly string[]) => readonly string[],
-  ): Promise<string> {
-    const { host } = reference;
-    try {
-      return await this.#oras.run(args(this.#flags(prefix, host)), signal);
-    } catch (error) {
-      const speaksHttp =
-        error instanceof BpfcacheError && /HTTP response to HTTPS client/.test(error.message);
-      if (!speaksHttp || this.#plainHosts.has(host) || !isLoopbackHost(hostnameOf(host))) throw error;
-      this.#plainHosts.add(host);
-      return this.#oras.run(args(this.#flags(prefix, host)), signal);
-    }
-  }
-
-  #flags(prefix: "" | "from-", host: string): string[] {
-    const { authFile, caFile } = this.#options;
-    return [
-      ...(this.#plainHosts.has(host) ? [`--${prefix}plain-http`] : []),
-      ...(authFile === undefined ? [] : [`--${prefix}registry-config`, authFile]),
-      ...(caFile === undefined ? [] : [`--${prefix}ca-file`, caFile]),
-    ];
   }
 
   /** Files that are being read stay readable until they are closed. */
@@ -192,8 +148,4 @@ async function believed<T>(read: () => Promise<T>): Promise<T> {
 
 async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
   yield bytes;
-}
-
-function hostnameOf(host: string): string {
-  return new URL(`http://${host}`).hostname;
 }

@@ -25,6 +25,16 @@ export function describeErrorBody(body: Uint8Array, contentType: string | undefi
   return shown.length > longestSentence ? `${shown.slice(0, longestSentence)}…` : shown;
 }
 
+/** The codes a registry gives for what was wrong; none when the body is in another shape. */
+export function errorCodesIn(body: Uint8Array): string[] {
+  try {
+    const json: unknown = JSON.parse(new TextDecoder().decode(body));
+    return errorsSchema.parse(json).errors.flatMap(({ code }) => code ?? []);
+  } catch {
+    return [];
+  }
+}
+
 function fromJson(text: string): string | undefined {
   let json: unknown;
   try {

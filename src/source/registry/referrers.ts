@@ -1,9 +1,11 @@
-import { type Digest, digestAlgorithm, digestHex } from "../../core/digest.js";
+import { type Digest, digestAlgorithm, digestHex, digestOf } from "../../core/digest.js";
 import type { Limits } from "../../core/limits.js";
 import type { Descriptor } from "../../image/descriptor.js";
 import { parseManifest } from "../../image/manifest.js";
-import { mediaTypes } from "../../image/media-types.js";
+import { acceptedManifests, mediaTypes } from "../../image/media-types.js";
+import type { Referrer } from "../image-source.js";
 import type { Endpoint } from "./endpoint.js";
+import { errorCodesIn } from "./error-body.js";
 import { RegistryFailure } from "./failure.js";
 import { contentType, headerValues } from "./headers.js";
 import { nextLink, pathOfNextPage } from "./next-link.js";
@@ -13,7 +15,6 @@ import type { Answer, Call } from "./transport.js";
 export interface ReferrersWanted {
   readonly endpoint: Endpoint;
   readonly subject: Digest;
-  readonly artifactType?: string | undefined;
 }
 
 interface Page {
@@ -24,7 +25,10 @@ interface Page {
 /** A list with more pages than this is a trap (oras-go#1215). */
 const maxPages = 100;
 
-/** Lists what refers to a manifest: signatures, attestations (distribution-spec, "Listing Referrers"). */
+/** cosign's older way, and still its default: what it makes of an image is under a tag made of the image's digest. */
+const cosignSuffixes = [".sig", ".att", ".sbom"] as const;
+
+/** Finds what refers to a manifest: signatures, attestations, SBOMs (distribution-spec, "Listing Referrers"). */
 export class Referrers {
   /** Hosts found to know nothing of the API, which then costs no request any more. */
   readonly #withoutApi = new Set<string>();
@@ -34,31 +38,49 @@ export class Referrers {
     private readonly limits: Limits,
   ) {}
 
-  async list(wanted: ReferrersWanted, call: Call): Promise<readonly Descriptor[]> {
-    const { host } = wanted.endpoint;
-    const listed = this.#withoutApi.has(host) ? undefined : await this.#fromApi(wanted, call);
-    if (listed === undefined) this.#withoutApi.add(host);
-    const found: readonly Descriptor[] = listed ?? (await this.#fromTag(wanted, call));
-    // A registry may ignore the filter, and the tag has none.
-    const { artifactType } = wanted;
-    return artifactType === undefined ? found : found.filter((entry) => entry.artifactType === artifactType);
+  /**
+   * What all the routes lead to, each once. They are asked at the same time, but for the fall-back tag, which takes the
+   * API's place. The first that fails ends the others: half an answer is none. A list is read to one entry more than the
+   * limit, so that the reader can tell that there are too many.
+   */
+  async list(wanted: ReferrersWanted, call: Call): Promise<readonly Referrer[]> {
+    const failed = new AbortController();
+    const signal = call.signal === undefined ? failed.signal : AbortSignal.any([call.signal, failed.signal]);
+    const together = { ...call, signal };
+    const tag = tagOf(wanted.subject);
+    // A tag has at most 128 characters (distribution-spec, "Pulling manifests"), too few for sha512 and a suffix.
+    const suffixes = digestAlgorithm(wanted.subject) === "sha256" ? cosignSuffixes : [];
+    try {
+      const [listed, ...tagged] = await Promise.all([
+        this.#listed(wanted, together),
+        ...suffixes.map((suffix) => this.#underTag(wanted, `${tag}${suffix}`, together)),
+      ]);
+      return eachOnce([...tagged.flat(), ...listed]);
+    } catch (error) {
+      failed.abort();
+      throw error;
+    }
+  }
+
+  async #listed(wanted: ReferrersWanted, call: Call): Promise<readonly Descriptor[]> {
+    const listed = this.#withoutApi.has(wanted.endpoint.host) ? undefined : await this.#fromApi(wanted, call);
+    return listed ?? (await this.#fromFallbackTag(wanted, call));
   }
 
   /** Undefined when the registry has no such API. */
   async #fromApi(wanted: ReferrersWanted, call: Call): Promise<Descriptor[] | undefined> {
-    const filter =
-      wanted.artifactType === undefined ? "" : `?artifactType=${encodeURIComponent(wanted.artifactType)}`;
     const found: Descriptor[] = [];
-    let path: string | undefined = `referrers/${wanted.subject}${filter}`;
-    for (let pages = 0; path !== undefined; pages += 1) {
+    let path: string | undefined = `referrers/${wanted.subject}`;
+    for (let pages = 0; path !== undefined && found.length <= this.limits.referrers; pages += 1) {
       if (pages === maxPages) throw tooManyPages(wanted);
       // 404 is what the specification says; older registries call the path itself bad.
-      const request: RegistryRequest = { ...indexRequest(wanted, path), accepts: [200, 400, 404, 405] };
+      const isFirst = pages === 0;
+      const accepts = isFirst ? [200, 400, 404, 405] : [200];
+      const request: RegistryRequest = { ...indexRequest(wanted, path), accepts };
       const page: Page | undefined = await this.client.perform(request, call, async (answer) => {
-        if (answer.status === 200 && contentType(answer.headers) === mediaTypes.ociIndex) {
-          return await this.#page(answer, wanted);
-        }
-        await answer.discard();
+        const isList = answer.status === 200 && contentType(answer.headers) === mediaTypes.ociIndex;
+        if (isList || !isFirst) return await this.#page(answer, wanted);
+        await this.#noteWithoutApi(answer, wanted.endpoint.host);
         return undefined;
       });
       if (page === undefined) return undefined;
@@ -68,35 +90,70 @@ export class Referrers {
     return found;
   }
 
-  /** The fall-back: an index under a tag made of the subject's digest (distribution-spec, "Referrers Tag Schema"). */
-  async #fromTag(wanted: ReferrersWanted, call: Call): Promise<readonly Descriptor[]> {
-    const tag = `${digestAlgorithm(wanted.subject)}-${digestHex(wanted.subject).slice(0, 64)}`;
-    const request: RegistryRequest = { ...indexRequest(wanted, `manifests/${tag}`), accepts: [200, 404] };
-    return await this.client.perform(request, call, async (answer) => {
+  /** A registry without the repository says 404 too, and that says nothing of the API. */
+  async #noteWithoutApi(answer: Answer, host: string): Promise<void> {
+    const codes = errorCodesIn(await answer.keepBeginning(this.limits.errorBodyBytes));
+    if (!codes.includes("NAME_UNKNOWN")) this.#withoutApi.add(host);
+  }
+
+  /** An index under a tag made of the subject's digest (distribution-spec, "Referrers Tag Schema"). */
+  async #fromFallbackTag(wanted: ReferrersWanted, call: Call): Promise<readonly Descriptor[]> {
+    const request = indexRequest(wanted, `manifests/${tagOf(wanted.subject)}`);
+    return await this.client.perform({ ...request, accepts: [200, 404] }, call, async (answer) => {
       if (answer.status === 200) return (await this.#page(answer, wanted)).manifests;
       await answer.discard();
       return [];
     });
   }
 
-  async #page(answer: Answer, { subject, endpoint }: ReferrersWanted): Promise<Page> {
-    const bytes = await answer.readAll(this.limits.manifestBytes);
-    if (bytes === undefined) {
-      throw new RegistryFailure(
-        "INVALID_IMAGE",
-        `${endpoint.host} sent too long a list of what refers to ${subject}`,
-      );
-    }
-    const index = parseManifest(bytes, mediaTypes.ociIndex);
+  /** The tag may move at any time: what it names now is taken with its bytes, in one request. */
+  async #underTag(wanted: ReferrersWanted, tag: string, call: Call): Promise<readonly Referrer[]> {
+    const request: RegistryRequest = {
+      ...indexRequest(wanted, `manifests/${tag}`),
+      headers: { accept: acceptedManifests },
+      accepts: [200, 404],
+    };
+    return await this.client.perform(request, call, async (answer) => {
+      if (answer.status === 404) {
+        await answer.discard();
+        return [];
+      }
+      const bytes = await this.#bytes(answer, wanted);
+      const mediaType = contentType(answer.headers) ?? "application/octet-stream";
+      const data = Buffer.from(bytes).toString("base64");
+      return [{ mediaType, digest: digestOf(bytes), size: bytes.byteLength, data, tag }];
+    });
+  }
+
+  async #page(answer: Answer, wanted: ReferrersWanted): Promise<Page> {
+    const index = parseManifest(await this.#bytes(answer, wanted), mediaTypes.ociIndex);
     const link = nextLink(headerValues(answer.headers, "link"));
+    const { apiPath, repository } = wanted.endpoint;
     return {
       manifests: index.kind === "index" ? index.manifests : [],
-      next:
-        link === undefined
-          ? undefined
-          : pathOfNextPage(link, answer.url, `${endpoint.apiPath}/${endpoint.repository}/`),
+      next: link === undefined ? undefined : pathOfNextPage(link, answer.url, `${apiPath}/${repository}/`),
     };
   }
+
+  async #bytes(answer: Answer, { endpoint, subject }: ReferrersWanted): Promise<Uint8Array> {
+    const bytes = await answer.readAll(this.limits.manifestBytes);
+    if (bytes !== undefined) return bytes;
+    throw new RegistryFailure(
+      "INVALID_IMAGE",
+      `${endpoint.host} sent too long a document about what refers to ${subject}`,
+    );
+  }
+}
+
+function eachOnce(found: readonly Referrer[]): readonly Referrer[] {
+  const byDigest = new Map<Digest, Referrer>();
+  for (const referrer of found) if (!byDigest.has(referrer.digest)) byDigest.set(referrer.digest, referrer);
+  return [...byDigest.values()];
+}
+
+/** The subject's digest as a tag: at most 64 characters of the hash. */
+function tagOf(subject: Digest): string {
+  return `${digestAlgorithm(subject)}-${digestHex(subject).slice(0, 64)}`;
 }
 
 function indexRequest({ endpoint, subject }: ReferrersWanted, path: string): RegistryRequest {

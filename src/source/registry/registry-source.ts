@@ -1,13 +1,13 @@
 import type { LookupFunction } from "node:net";
 import { type Digest, DigestVerifier, digestAlgorithm, digestOf } from "../../core/digest.js";
-import { BpfcacheError, throwIfAborted, toBpfcacheError } from "../../core/errors.js";
+import { type BpfcacheError, throwIfAborted, toBpfcacheError } from "../../core/errors.js";
 import { type Limits, withLimits } from "../../core/limits.js";
 import type { Reference } from "../../core/reference.js";
 import type { Descriptor } from "../../image/descriptor.js";
 import { parseManifest } from "../../image/manifest.js";
 import type { CredentialProvider } from "../credentials/credential.js";
 import { FileCredentials } from "../credentials/file-credentials.js";
-import type { ImageSource, Resolution, ResolveOptions, SourceOptions } from "../image-source.js";
+import type { ImageSource, Referrer, Resolution, ResolveOptions, SourceOptions } from "../image-source.js";
 import { Locations } from "../locations/locations.js";
 import { Authorizer } from "./authorizer.js";
 import { type ChallengeMemory, challengeMemory } from "./challenge-memory.js";
@@ -124,35 +124,24 @@ export class RegistrySource implements ImageSource {
     });
   }
 
-  /**
-   * What refers to a manifest of the reference's repository: signatures and attestations, of one artifact type or all.
-   * Empty when there are none. Throws like `resolve`.
-   */
+  /** By the referrers API or the index under its fall-back tag, and by cosign's tags. */
   async referrers(
     reference: Reference,
     subject: Digest,
-    options: SourceOptions & { readonly artifactType?: string | undefined } = {},
-  ): Promise<readonly Descriptor[]> {
-    return await aboutReference(reference, async () => {
-      const { artifactType } = options;
-      let isKnownOfNone = false;
-      try {
-        return await this.#places.ask(reference, "referrers", callFor(reference, options), async (turn) => {
-          const { endpoint, call, isMirror } = turn;
-          const found = await this.#referrers.list({ endpoint, subject, artifactType }, call);
-          if (!isMirror || found.length > 0) return found;
-          // A mirror that does not keep them looks like one that has none.
-          isKnownOfNone = true;
-          throw new RegistryFailure(
-            "NOT_FOUND",
-            `${endpoint.networkHost} knows nothing that refers to ${subject}`,
-          );
-        });
-      } catch (error) {
-        if (isKnownOfNone && error instanceof BpfcacheError && error.code === "UNREACHABLE") return [];
-        throw error;
-      }
-    });
+    options: SourceOptions = {},
+  ): Promise<readonly Referrer[]> {
+    return await aboutReference(reference, async () =>
+      this.#places.ask(reference, "referrers", callFor(reference, options), async (turn) => {
+        const { endpoint, call, isMirror } = turn;
+        const found = await this.#referrers.list({ endpoint, subject }, call);
+        // A mirror that does not keep them looks like one that has none: the registry itself has to say so.
+        if (!isMirror || found.length > 0) return found;
+        throw new RegistryFailure(
+          "NOT_FOUND",
+          `${endpoint.networkHost} knows nothing that refers to ${subject}`,
+        );
+      }),
+    );
   }
 
   announce(references: readonly Reference[]): void {

@@ -508,15 +508,16 @@ describe("a mirror asked for referrers", () => {
     const source = sourceWithHosts(site, `[host."${urlOf(mirror)}"]`);
     const found = await source.referrers(parseReference(`${site.host}/org/program:v1`), subject);
     expect(found).toMatchObject([listed]);
-    expect(mirror.server.log).toHaveLength(2);
+    expect(mirror.server.log).toHaveLength(5);
   });
 
-  it("is believed to know of none when the registry cannot be reached", async () => {
+  it("is not believed to know of none when the registry cannot be reached", async () => {
     const site = await startSite();
     const mirror = only(site.mirrors);
     site.upstream.server.on(/./, ...times(9, hangUp));
     const source = sourceWithHosts(site, `[host."${urlOf(mirror)}"]`, { limits: { retries: 0 } });
-    expect(await source.referrers(parseReference(`${site.host}/org/program:v1`), subject)).toEqual([]);
+    const failure = await failureOf(source.referrers(parseReference(`${site.host}/org/program:v1`), subject));
+    expect(failure.code).toBe("UNREACHABLE");
   });
 
   it("answers when it has some, page by page", async () => {
@@ -525,13 +526,15 @@ describe("a mirror asked for referrers", () => {
     const type = { "content-type": "application/vnd.oci.image.index.v1+json" };
     const next = { ...type, link: `</v2/org/program/referrers/${subject}?last=x%2Fy>; rel="next"` };
     const last = { ...type, link: `</v2/org/program/referrers/${subject}?ns=kept&n=3>; rel="next"` };
-    const answers = [status(200, next, index), status(200, last, index), status(200, type, index)];
+    const third = index.replace("a".repeat(64), "b".repeat(64));
+    const answers = [status(200, next, index), status(200, last, index), status(200, type, third)];
     mirror.server.on(/\/referrers\//, ...answers);
     const source = sourceWithHosts(site, `[host."${urlOf(mirror)}"]`);
     const found = await source.referrers(parseReference(`${site.host}/org/program:v1`), subject);
-    expect(found).toMatchObject([listed, listed, listed]);
-    expect(mirror.server.log[1]).toContain(`?last=x%2Fy&ns=${encodeURIComponent(site.host)}`);
-    expect(mirror.server.log[2]?.endsWith("?ns=kept&n=3")).toBe(true);
+    expect(found).toMatchObject([listed, { ...listed, digest: `sha256:${"b".repeat(64)}` }]);
+    const pages = mirror.server.log.filter((line) => line.includes("/referrers/"));
+    expect(pages[1]).toContain(`?last=x%2Fy&ns=${encodeURIComponent(site.host)}`);
+    expect(pages[2]?.endsWith("?ns=kept&n=3")).toBe(true);
     expect(site.upstream.server.log).toEqual([]);
   });
 });
