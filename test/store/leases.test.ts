@@ -129,10 +129,10 @@ describe("a lease", () => {
     const group = await holding(first, "b");
     const wait = second.group().take(wanted("a", "b"), {});
     expect(await soon(wait)).toBe("waiting");
-    expect(findLease(environment, keyOf("a"))).toBeUndefined();
+    expect(environment.snapshot(() => findLease(environment, keyOf("a")))).toBeUndefined();
     group.giveBack();
     await wait;
-    expect(isLeased(environment, "a", "linux/amd64")).toBe(true);
+    expect(environment.snapshot(() => isLeased(environment, "a", "linux/amd64"))).toBe(true);
   });
 
   it("on things asked for twice is had once", async () => {
@@ -167,7 +167,7 @@ describe("a lease", () => {
     const fences: number[] = [];
     for (const store of [first, second, first, second]) {
       const group = await holding(store, "a");
-      fences.push(findLease(environment, keyOf("a"))?.fence ?? 0);
+      fences.push(environment.snapshot(() => findLease(environment, keyOf("a"))?.fence ?? 0));
       group.giveBack();
     }
     expect(fences).toEqual([...new Set(fences)].sort((a, b) => a - b));
@@ -177,7 +177,7 @@ describe("a lease", () => {
     const { first, environment, second } = twoStores();
     await holding(second, "a");
     second.close();
-    expect(environment.tree("leases").size).toBe(0);
+    expect(environment.snapshot(() => environment.tree("leases").size)).toBe(0);
     await holding(first, "a");
   });
 
