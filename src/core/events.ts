@@ -36,6 +36,8 @@ export type CacheEventBody =
       readonly digest: string;
       readonly objects: number;
     }
+  /** Another process has been fetching the same for a while; this one waits for what it publishes. */
+  | { readonly event: "waiting"; readonly reference: string }
   | {
       readonly event: "failed";
       readonly reference: string;

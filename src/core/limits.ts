@@ -40,6 +40,10 @@ export interface Limits {
   readonly bodyTimeoutMs: number;
   /** How long one run of oras may take. */
   readonly toolTimeoutMs: number;
+  /** How long a lease holds without being renewed, against processes that cannot see whether its owner lives. */
+  readonly leaseMs: number;
+  /** The longest wait for what another process is fetching; after it, CACHE_BUSY. */
+  readonly leaseWaitMs: number;
 }
 
 export const defaultLimits: Limits = Object.freeze({
@@ -64,6 +68,8 @@ export const defaultLimits: Limits = Object.freeze({
   headersTimeoutMs: 30_000,
   bodyTimeoutMs: 30_000,
   toolTimeoutMs: 300_000,
+  leaseMs: 10_000,
+  leaseWaitMs: 600_000,
 });
 
 /** The defaults with some of them replaced. */

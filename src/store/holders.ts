@@ -30,7 +30,8 @@ export type ContentKind = "manifest" | "config" | "layer" | "object";
 const kindByte: Readonly<Record<ContentKind, number>> = { manifest: 1, config: 2, layer: 3, object: 4 };
 const blobTrees = { config: "configs", layer: "layers" } as const;
 
-function contentPrefix(kind: ContentKind, digest: Digest): Buffer {
+/** What keys about this content begin with. */
+export function contentPrefix(kind: ContentKind, digest: Digest): Buffer {
   return Buffer.concat([Buffer.of(kindByte[kind]), digestKey(digest)]);
 }
 

@@ -1,4 +1,4 @@
-import { type ChildProcess, fork, type SpawnOptions, spawn } from "node:child_process";
+import { type ChildProcess, type SpawnOptions, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -51,8 +51,12 @@ export async function ended(child: ChildProcess): Promise<Ended> {
 export class Conversation {
   readonly #child: ChildProcess;
 
-  constructor(name: string, args: readonly string[]) {
-    this.#child = fork(fixture(name), args, { execArgv: [] });
+  /** `inside` is a program, with its arguments, that runs the fixture as its child. */
+  constructor(name: string, args: readonly string[], inside: readonly string[] = []) {
+    const [program, ...before] = [...inside, process.execPath, fixture(name)];
+    this.#child = spawn(program ?? process.execPath, [...before, ...args], {
+      stdio: ["inherit", "inherit", "inherit", "ipc"],
+    });
   }
 
   /** The next message, or an error when the process ends first. */

@@ -25,6 +25,8 @@ export interface Fault {
   readonly delayMs?: number;
   /** Wait between the headers with the first half of the body, and the rest. */
   readonly stallMs?: number;
+  /** As `stallMs`, until this is fulfilled. */
+  readonly stallUntil?: Promise<void>;
   /** Answer 307 (or `status`) with this Location. */
   readonly redirect?: string;
 }
@@ -60,10 +62,10 @@ export async function send(response: ServerResponse, answer: Answer, fault: Faul
     else response.socket?.resetAndDestroy();
     return;
   }
-  if (fault.stallMs !== undefined) {
+  if (fault.stallMs !== undefined || fault.stallUntil !== undefined) {
     const half = answer.body.byteLength >> 1;
     response.write(answer.body.subarray(0, half));
-    await sleep(fault.stallMs, undefined, { ref: false });
+    await (fault.stallUntil ?? sleep(fault.stallMs, undefined, { ref: false }));
     response.end(answer.body.subarray(half));
     return;
   }
