@@ -7,14 +7,18 @@ import type { BatchOptions, CacheOptions, PulledImage, PullOptions, SeedOptions 
 import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
 import { Puller } from "./pull/puller.js";
 import type { PullOutcome, PullRequest } from "./pull/request.js";
+import { type RestoredLayers, restoreLayers } from "./pull/restore-layers.js";
 import { openSeed } from "./pull/seed.js";
 import { platformOf, type ReadOptions } from "./reader.js";
 import { RegistryServer, type ServeOptions } from "./serve/server.js";
 import type { ImageSource } from "./source/image-source.js";
 import { LazySource } from "./source/lazy-source.js";
+import { budgetOf } from "./store/budget.js";
 import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
+import type { Usage } from "./store/disk-usage.js";
 import type { ListFilter } from "./store/list.js";
+import type { PruneOptions, PruneResult } from "./store/prune.js";
 import { Store } from "./store/store.js";
 
 type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference">;
@@ -31,7 +35,8 @@ export class BytecodeCache {
 
   /** @internal Use `openCache`. */
   static open(options: CacheOptions): BytecodeCache {
-    return new BytecodeCache(Store.open({ directory: options.directory }), options);
+    const budget = budgetOf(options.maxBytes, options.evictionGraceMs);
+    return new BytecodeCache(Store.open({ directory: options.directory, budget }), options);
   }
 
   private constructor(store: Store, options: CacheOptions) {
@@ -136,6 +141,38 @@ export class BytecodeCache {
   /** Throws NOT_CACHED. */
   unpin(reference: string): void {
     this.#store.unpin(parseReference(reference));
+  }
+
+  /**
+   * Removes what the options say, the least recently used first, in short transactions that pulls and readers pass
+   * between. Pinned references stay. Throws USAGE when nothing is asked for, INTERRUPTED.
+   *
+   * @example
+   * const { removed, bytesFreed } = await cache.prune({ olderThanMs: 30 * 86_400_000, dryRun: true });
+   */
+  prune(options: PruneOptions): Promise<PruneResult> {
+    return this.#track(() => this.#store.prune({ ...options, signal: this.#signal(options.signal) }));
+  }
+
+  /** What takes the space. */
+  usage(): Usage {
+    return this.#store.usage();
+  }
+
+  /**
+   * Fetches the layers again that `prune` dropped, by digest from the reference's registry. Throws NOT_CACHED when
+   * the image is not here, or layers are not and the cache is offline; and what `pull` throws.
+   */
+  async restoreLayers(
+    reference: string,
+    options: Pick<PullOptions, "platform" | "signal" | "onEvent"> = {},
+  ): Promise<RestoredLayers> {
+    const parsed = parseReference(reference);
+    return this.#track(() => {
+      const { policy } = this.#pullPolicy({});
+      const request = this.#request(this.#registry, parsed, options, { policy });
+      return restoreLayers(this.#store, withLimits(this.#options.limits), request);
+    });
   }
 
   /** Serves the cache as a read-only OCI registry, on 127.0.0.1 unless told otherwise. Throws USAGE. */

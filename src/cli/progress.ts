@@ -40,6 +40,8 @@ function lastingLine(event: CacheEvent, isVerbose: boolean): string | undefined 
       return `failed ${printable(event.reference)}: ${printable(event.message)} [${event.code}]`;
     case "warning":
       return `warning: ${event.reference === undefined ? "" : `${event.reference}: `}${printable(event.message)}`;
+    case "evicted":
+      return `evicted ${printable(event.reference)}: ${formatBytes(event.bytes)} freed`;
     case "retry":
       return `retry ${event.attempt} in ${event.delayMs} ms: ${printable(event.url)}: ${printable(event.reason)}`;
     case "request":

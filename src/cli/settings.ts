@@ -6,6 +6,7 @@ import type { CacheOptions } from "../options.js";
 import { type PullPolicy, parsePullPolicy } from "../pull/policy.js";
 import type { Arguments } from "./arguments.js";
 import { type ProgressStyle, progressStyles } from "./progress.js";
+import { parseSize } from "./size.js";
 import type { OptionSpec } from "./verb.js";
 
 export const globalOptions: readonly OptionSpec[] = [
@@ -17,6 +18,11 @@ export const globalOptions: readonly OptionSpec[] = [
   },
   { name: "pull-policy", value: "POLICY", summary: "Always, IfNotPresent (default) or Never" },
   { name: "max-age", value: "AGE", summary: "ask again for what was checked longer ago, such as 30m or 7d" },
+  {
+    name: "max-size",
+    value: "SIZE",
+    summary: "what the cache may take, such as 500M; unused images are evicted (BPFCACHE_MAX_SIZE)",
+  },
   { name: "offline", summary: "open no connection" },
   { name: "jobs", value: "N", summary: "images at a time (default 8)" },
   { name: "authfile", value: "FILE", summary: "credentials, in the form of Docker's config.json" },
@@ -38,6 +44,8 @@ export interface Settings {
   readonly allPlatforms: boolean;
   readonly pullPolicy: PullPolicy | undefined;
   readonly maxAgeMs: number | undefined;
+  /** What the cache is kept to, in bytes. */
+  readonly maxBytes: number | undefined;
   readonly isOffline: boolean;
   readonly jobs: number | undefined;
   readonly authFile: string | undefined;
@@ -55,6 +63,7 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
   const platform = options.value("platform");
   const pullPolicy = options.value("pull-policy");
   const maxAge = options.value("max-age");
+  const maxSize = options.value("max-size") ?? (environment["BPFCACHE_MAX_SIZE"] || undefined);
   const jobs = options.value("jobs");
   return {
     directory: options.value("cache-dir") ?? (environment["BPFCACHE_DIR"] || defaultDirectory(environment)),
@@ -62,6 +71,7 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
     allPlatforms: platform === "all",
     pullPolicy: pullPolicy === undefined ? undefined : parsePullPolicy(pullPolicy),
     maxAgeMs: maxAge === undefined ? undefined : parseDuration(maxAge),
+    maxBytes: maxSize === undefined ? undefined : parseSize(maxSize),
     isOffline: options.isSet("offline"),
     jobs: jobs === undefined ? undefined : parseJobs(jobs),
     authFile: options.value("authfile"),
@@ -77,12 +87,13 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
 
 /** The settings as the library wants them. */
 export function toCacheOptions(settings: Settings): CacheOptions {
-  const { directory, platform, pullPolicy, isOffline, authFile, caFile, plainHttp } = settings;
+  const { directory, platform, pullPolicy, maxBytes, isOffline, authFile, caFile, plainHttp } = settings;
   const { hostsDirectory, registriesConf } = settings;
   return {
     directory,
     platform,
     pullPolicy,
+    maxBytes,
     offline: isOffline,
     authFile,
     caFile,
@@ -98,7 +109,8 @@ function defaultDirectory(environment: NodeJS.ProcessEnv): string {
 
 const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-function parseDuration(text: string): number {
+/** In milliseconds. Throws USAGE. */
+export function parseDuration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text);
   const unit = unitMs[match?.[2] ?? ""];
   if (match === null || unit === undefined) {

@@ -12,7 +12,7 @@ import { platformOfEntry, platformsOf, selectPlatform } from "../image/select-pl
 import { type PublishedManifest, requireMayMove } from "../store/publish.js";
 import { manifestDigestOf, type RefRecord, rootDigestOf } from "../store/records.js";
 import type { Store } from "../store/store.js";
-import { Content } from "./content.js";
+import { blobsOf, Content } from "./content.js";
 import type { Flights } from "./flights.js";
 import { toRecord, warningsOf } from "./image-record.js";
 import type { PullOutcome, PullRequest, ResolvedRoot } from "./request.js";
@@ -118,6 +118,7 @@ export class Pull {
       image,
       layers: [],
       objects: [],
+      onEvent: this.#request.onEvent,
     });
     this.#store.noteUse(digest, Date.now());
     this.#emitPublished(record);
@@ -134,6 +135,7 @@ export class Pull {
     if (manifest.kind !== "manifest")
       throw new BpfcacheError("INTERNAL", `${digest} is not an image manifest`);
     formatOf(manifest);
+    this.#store.requireRoom(blobsOf(manifest), this.#ref(manifests[0], etag));
     const content = await this.#content.ofImage(manifest);
     const { platform, strict, signal } = this.#request;
     const entryPlatform = entryPlatformOf(manifests);
@@ -152,6 +154,7 @@ export class Pull {
       config: { digest: manifest.config.digest, bytes: content.config },
       layers: content.layers.map((layer) => ({ digest: layer.descriptor.digest, bytes: layer.bytes })),
       objects: image.objects,
+      onEvent: this.#request.onEvent,
     });
     this.#store.noteUse(digest, Date.now());
     for (const message of warningsOf(image)) this.#warn(message);

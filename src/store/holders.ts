@@ -1,4 +1,5 @@
 import type { Digest } from "../core/digest.js";
+import { removeContent } from "./content-bytes.js";
 import type { Environment } from "./environment.js";
 import { digestKey, nameKey, readDigestKey } from "./keys.js";
 import {
@@ -8,6 +9,7 @@ import {
   type RefRecord,
   rootDigestOf,
 } from "./records.js";
+import { removeLastUse } from "./usage.js";
 import { decodeRecord } from "./values.js";
 
 /**
@@ -31,6 +33,15 @@ export function hold(environment: Environment, kind: ContentKind, digest: Digest
 
 const present = Buffer.of(1);
 
+export function isHeldBy(
+  environment: Environment,
+  kind: ContentKind,
+  digest: Digest,
+  holder: Buffer,
+): boolean {
+  return environment.tree("heldBy").has(Buffer.concat([contentPrefix(kind, digest), holder]));
+}
+
 /** Whether the content is here: it is exactly when somebody holds it. */
 export function isHeld(environment: Environment, kind: ContentKind, digest: Digest): boolean {
   return environment.tree("heldBy").hasPrefix(contentPrefix(kind, digest));
@@ -45,6 +56,19 @@ export function holdersOf(environment: Environment, kind: ContentKind, digest: D
     .map((key) => key.subarray(prefix.length));
 }
 
+/** Removes a reference with everything that only it held. Returns the bytes that were freed. Only inside `commit`. */
+export function removeReference(environment: Environment, key: Buffer, record: RefRecord): number {
+  environment.tree("refs").remove(key);
+  return releaseReference(environment, key, record);
+}
+
+/** Removes content whoever holds it. Returns the bytes that were freed. Only inside `commit`. */
+export function removeFromAll(environment: Environment, kind: ContentKind, digest: Digest): number {
+  for (const key of environment.tree("heldBy").keys(contentPrefix(kind, digest)))
+    environment.tree("heldBy").remove(key);
+  return remove(environment, kind, digest);
+}
+
 /** Lets go of everything a reference held. Returns the bytes that were freed. Only inside `commit`. */
 export function releaseReference(environment: Environment, key: Buffer, record: RefRecord): number {
   let freed = 0;
@@ -55,18 +79,21 @@ export function releaseReference(environment: Environment, key: Buffer, record: 
 
 function release(environment: Environment, kind: ContentKind, digest: Digest, holder: Buffer): number {
   environment.tree("heldBy").remove(Buffer.concat([contentPrefix(kind, digest), holder]));
-  if (isHeld(environment, kind, digest)) return 0;
+  return isHeld(environment, kind, digest) ? 0 : remove(environment, kind, digest);
+}
+
+function remove(environment: Environment, kind: ContentKind, digest: Digest): number {
   if (kind === "manifest") return removeManifest(environment, digest);
   if (kind === "object") return removeObject(environment, digest);
-  return removeValue(environment, blobTrees[kind], digest);
+  return removeContent(environment, blobTrees[kind], digestKey(digest));
 }
 
 function removeManifest(environment: Environment, digest: Digest): number {
   const key = digestKey(digest);
   const images = environment.tree("images");
   const image = images.get(key);
-  let freed = removeValue(environment, "manifests", digest);
-  environment.tree("usage").remove(key);
+  let freed = removeContent(environment, "manifests", key);
+  removeLastUse(environment, digest);
   for (const root of environment.tree("roots").keys(key)) environment.tree("roots").remove(root);
   if (image === undefined) return freed;
   images.remove(key);
@@ -86,19 +113,7 @@ function removeObject(environment: Environment, digest: Digest): number {
     for (const { name } of maps) environment.tree("byMap").remove(nameKey(name, digest));
     environment.tree("objectInfo").remove(key);
   }
-  return removeValue(environment, "objects", digest);
-}
-
-function removeValue(
-  environment: Environment,
-  name: "manifests" | "configs" | "layers" | "objects",
-  digest: Digest,
-): number {
-  const tree = environment.tree(name);
-  const key = digestKey(digest);
-  const bytes = tree.view(key)?.length ?? 0;
-  tree.remove(key);
-  return bytes;
+  return removeContent(environment, "objects", key);
 }
 
 /** A root that other platforms still hold must not go on naming a manifest that has just gone. */

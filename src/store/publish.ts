@@ -1,10 +1,14 @@
 import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
+import { type EventSink, emit } from "../core/events.js";
 import type { BpfObject } from "../image/elf/bpf-object.js";
+import { type Budget, keepWithin } from "./budget.js";
+import { contentBytes, putContent } from "./content-bytes.js";
 import type { Environment } from "./environment.js";
 import { hold, isHeld, releaseReference } from "./holders.js";
 import { digestKey, nameKey, referenceKey, rootKey } from "./keys.js";
 import { type ImageRecord, type ObjectRecord, type RefRecord, rootDigestOf } from "./records.js";
+import { putLastUse } from "./usage.js";
 import { decodeRecord, encodeManifest, encodeRecord } from "./values.js";
 
 export interface PublishedManifest {
@@ -30,14 +34,17 @@ export interface Publication {
   readonly config?: PublishedBlob | undefined;
   readonly layers: readonly PublishedBlob[];
   readonly objects: readonly (PublishedBlob & { readonly facts: BpfObject })[];
+  /** Told of what was evicted to make room. */
+  readonly onEvent?: EventSink | undefined;
 }
 
 /**
  * Makes an image readable: manifests, config, layers, objects, indexes, image and reference in one transaction, so
  * that a reader finds the old image or the new one and never half of either. What the reference meant before is let
- * go of in the same transaction.
+ * go of in the same transaction, and so is what must go for the budget to be kept. Throws CACHE_FULL when too little
+ * may go.
  */
-export function publish(environment: Environment, publication: Publication): RefRecord {
+export function publish(environment: Environment, publication: Publication, budget?: Budget): RefRecord {
   const { ref, manifests, image } = publication;
   const [root, ...rest] = manifests;
   const manifest = rest.at(-1) ?? root;
@@ -46,17 +53,22 @@ export function publish(environment: Environment, publication: Publication): Ref
     chain: [root.digest, ...rest.map(({ digest }) => digest)],
     objects: image.objects,
   };
-  environment.commit(() => {
+  const evicted = environment.commit(() => {
+    const before = contentBytes(environment);
     if (publication.mayMoveReference === false) requireSameRoot(environment, record);
     if (!environment.tree("images").has(digestKey(manifest.digest)))
       putImage(environment, manifest.digest, publication);
     for (const { digest, mediaType, bytes } of manifests) {
       if (!isHeld(environment, "manifest", digest)) {
-        environment.tree("manifests").put(digestKey(digest), encodeManifest(mediaType, bytes));
+        putContent(environment, "manifests", digestKey(digest), encodeManifest(mediaType, bytes));
       }
     }
     putReference(environment, record);
+    putLastUse(environment, manifest.digest, record.pulledAt);
+    return keepWithin(environment, budget, { before, except: manifest.digest });
   });
+  for (const { reference = "", bytes, reason } of evicted)
+    emit(publication.onEvent, { event: "evicted", reference, bytes, reason });
   return record;
 }
 
@@ -133,14 +145,14 @@ export class ContentVanished extends BpfcacheError {
 
 function putOnce(environment: Environment, kind: "config" | "layer", { digest, bytes }: PublishedBlob): void {
   if (isHeld(environment, kind, digest)) return;
-  environment.tree(kind === "config" ? "configs" : "layers").put(digestKey(digest), asBuffer(bytes));
+  putContent(environment, kind === "config" ? "configs" : "layers", digestKey(digest), asBuffer(bytes));
 }
 
 function putObject(environment: Environment, { digest, bytes, facts }: Publication["objects"][number]): void {
   if (isHeld(environment, "object", digest)) return;
   const key = digestKey(digest);
   const record: ObjectRecord = { ...facts, size: bytes.byteLength };
-  environment.tree("objects").put(key, asBuffer(bytes));
+  putContent(environment, "objects", key, asBuffer(bytes));
   environment.tree("objectInfo").put(key, encodeRecord(record));
   for (const { name } of facts.programs) environment.tree("byProgram").put(nameKey(name, digest), present);
   for (const { name } of facts.maps) environment.tree("byMap").put(nameKey(name, digest), present);
@@ -148,6 +160,6 @@ function putObject(environment: Environment, { digest, bytes, facts }: Publicati
 
 const present = Buffer.of(1);
 
-function asBuffer(bytes: Uint8Array): Buffer {
+export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

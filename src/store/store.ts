@@ -1,6 +1,7 @@
 import { type Digest, verifyDigest } from "../core/digest.js";
 import { formatPlatform, type Platform, parsePlatform } from "../core/platform.js";
 import { parseReference, type Reference } from "../core/reference.js";
+import { type Budget, requireRoom } from "./budget.js";
 import {
   type Bytecode,
   BytecodeAccess,
@@ -9,14 +10,19 @@ import {
   notCached,
 } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
+import { type Usage, usageOf } from "./disk-usage.js";
+import { droppedLayers, putLayersBack } from "./drop-layers.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
-import { holdersOf, isHeld, manifestOfHolder, releaseReference } from "./holders.js";
+import type { Removed } from "./evict.js";
+import { holdersOf, isHeld, manifestOfHolder, removeReference } from "./holders.js";
 import { HostMemory } from "./hosts.js";
 import { digestKey, referenceKey, referencePrefix } from "./keys.js";
 import { type ListFilter, listImages } from "./list.js";
 import { find, findReference } from "./lookup.js";
-import { type Publication, publish, putReference } from "./publish.js";
+import { type PruneOptions, type PruneResult, prune } from "./prune.js";
+import { type Publication, type PublishedBlob, publish, putReference } from "./publish.js";
 import {
+  type BlobEntry,
   type ImageRecord,
   manifestDigestOf,
   type PinRecord,
@@ -28,6 +34,16 @@ import { decodeManifest, decodeRecord, encodeRecord, type StoredManifest } from 
 
 export type BlobKind = "config" | "layer";
 
+interface SizedBlob {
+  readonly kind: BlobKind;
+  readonly digest: Digest;
+  readonly size: number;
+}
+
+export interface StoreOptions extends EnvironmentOptions {
+  readonly budget?: Budget | undefined;
+}
+
 /**
  * The cache's memory. The life of content: the puller fetches and checks an image outside the database; `publish`
  * makes all of it readable in one transaction; readers see it from then on; when the last reference that holds it is
@@ -36,18 +52,20 @@ export type BlobKind = "config" | "layer";
 export class Store {
   readonly #environment: Environment;
   readonly #bytecode: BytecodeAccess;
+  readonly #budget: Budget | undefined;
   /** How registries want to be authenticated to. */
   readonly hosts: HostMemory;
 
-  private constructor(environment: Environment) {
+  private constructor(environment: Environment, budget: Budget | undefined) {
     this.#environment = environment;
+    this.#budget = budget;
     this.#bytecode = new BytecodeAccess(environment);
     this.hosts = new HostMemory(environment);
   }
 
   /** See `Environment.open`. */
-  static open(options: EnvironmentOptions = {}): Store {
-    return new Store(Environment.open(options));
+  static open(options: StoreOptions = {}): Store {
+    return new Store(Environment.open(options), options.budget);
   }
 
   get directory(): string {
@@ -65,7 +83,46 @@ export class Store {
   }
 
   publish(publication: Publication): RefRecord {
-    return publish(this.#environment, publication);
+    return publish(this.#environment, publication, this.#budget);
+  }
+
+  /**
+   * Before they are fetched: whether blobs that are not here can have room, when what `replaced` means now goes.
+   * Throws CACHE_FULL.
+   */
+  requireRoom(blobs: readonly SizedBlob[], replaced?: Pick<RefRecord, "reference" | "platform">): void {
+    this.#read((environment) => {
+      const missing = blobs.filter(({ kind, digest }) => !isHeld(environment, kind, digest));
+      const sizes = new Map(missing.map(({ digest, size }) => [digest, size]));
+      const bytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+      const key = replaced && referenceKey(replaced.reference, replaced.platform);
+      requireRoom(environment, this.#budget, bytes, key);
+    });
+  }
+
+  /** Those layers of an image that prune has dropped. Undefined when the image is not here. */
+  droppedLayers(manifest: Digest): readonly BlobEntry[] | undefined {
+    return this.#read((environment) => {
+      const row = environment.tree("images").get(digestKey(manifest));
+      return row && droppedLayers(environment, manifest, decodeRecord<ImageRecord>(row));
+    });
+  }
+
+  /** See `putLayersBack`. */
+  putLayersBack(
+    manifest: Digest,
+    layers: readonly PublishedBlob[],
+  ): { readonly isWhole: boolean; readonly evicted: readonly Removed[] } {
+    return putLayersBack(this.#environment, manifest, layers, this.#budget);
+  }
+
+  /** See `prune`. */
+  prune(options: PruneOptions): Promise<PruneResult> {
+    return prune(this.#environment, options);
+  }
+
+  usage(): Usage {
+    return this.#read((environment) => usageOf(environment, this.#budget));
   }
 
   /** The load record of a manifest that is here with everything it needs. */
@@ -167,8 +224,7 @@ export class Store {
       if (rows.length === 0) throw notCached(reference);
       let bytesFreed = 0;
       for (const { key, record } of rows) {
-        this.#environment.tree("refs").remove(key);
-        bytesFreed += releaseReference(this.#environment, key, record);
+        bytesFreed += removeReference(this.#environment, key, record);
       }
       if (!this.#environment.tree("refs").hasPrefix(referencePrefix(name)))
         removePin(this.#environment, name);

@@ -2,7 +2,20 @@ import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
 import { User } from "./command.js";
 
-const verbs = ["prefetch", "pull", "seed", "list", "inspect", "cat", "remove", "pin", "unpin", "serve"];
+const verbs = [
+  "prefetch",
+  "pull",
+  "seed",
+  "list",
+  "inspect",
+  "cat",
+  "remove",
+  "pin",
+  "unpin",
+  "prune",
+  "usage",
+  "serve",
+];
 
 describe("--help", () => {
   it("names every verb", async () => {
