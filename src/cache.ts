@@ -31,7 +31,10 @@ export class BytecodeCache {
 
   /** @internal Use `openCache`. */
   static open(options: CacheOptions): BytecodeCache {
-    return new BytecodeCache(Store.open({ directory: options.directory }), options);
+    return new BytecodeCache(
+      Store.open({ directory: options.directory, limits: withLimits(options.limits) }),
+      options,
+    );
   }
 
   private constructor(store: Store, options: CacheOptions) {

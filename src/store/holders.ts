@@ -21,24 +21,25 @@ export type ContentKind = "manifest" | "config" | "layer" | "object";
 const kindByte: Readonly<Record<ContentKind, number>> = { manifest: 1, config: 2, layer: 3, object: 4 };
 const blobTrees = { config: "configs", layer: "layers" } as const;
 
-function contentPrefix(kind: ContentKind, digest: Digest): Buffer {
+/** What keys about this content begin with. */
+export function contentKey(kind: ContentKind, digest: Digest): Buffer {
   return Buffer.concat([Buffer.of(kindByte[kind]), digestKey(digest)]);
 }
 
 export function hold(environment: Environment, kind: ContentKind, digest: Digest, holder: Buffer): void {
-  environment.tree("heldBy").put(Buffer.concat([contentPrefix(kind, digest), holder]), present);
+  environment.tree("heldBy").put(Buffer.concat([contentKey(kind, digest), holder]), present);
 }
 
 const present = Buffer.of(1);
 
 /** Whether the content is here: it is exactly when somebody holds it. */
 export function isHeld(environment: Environment, kind: ContentKind, digest: Digest): boolean {
-  return environment.tree("heldBy").hasPrefix(contentPrefix(kind, digest));
+  return environment.tree("heldBy").hasPrefix(contentKey(kind, digest));
 }
 
 /** The holders of some content: reference keys for manifests, manifest digest keys for the rest. */
 export function holdersOf(environment: Environment, kind: ContentKind, digest: Digest): Buffer[] {
-  const prefix = contentPrefix(kind, digest);
+  const prefix = contentKey(kind, digest);
   return environment
     .tree("heldBy")
     .keys(prefix)
@@ -54,7 +55,7 @@ export function releaseReference(environment: Environment, key: Buffer, record: 
 }
 
 function release(environment: Environment, kind: ContentKind, digest: Digest, holder: Buffer): number {
-  environment.tree("heldBy").remove(Buffer.concat([contentPrefix(kind, digest), holder]));
+  environment.tree("heldBy").remove(Buffer.concat([contentKey(kind, digest), holder]));
   if (isHeld(environment, kind, digest)) return 0;
   if (kind === "manifest") return removeManifest(environment, digest);
   if (kind === "object") return removeObject(environment, digest);

@@ -4,6 +4,7 @@ import type { BpfObject } from "../image/elf/bpf-object.js";
 import type { Environment } from "./environment.js";
 import { hold, isHeld, releaseReference } from "./holders.js";
 import { digestKey, nameKey, referenceKey, rootKey } from "./keys.js";
+import type { LeaseGroup } from "./lease-group.js";
 import { type ImageRecord, type ObjectRecord, type RefRecord, rootDigestOf } from "./records.js";
 import { decodeRecord, encodeManifest, encodeRecord } from "./values.js";
 
@@ -30,12 +31,14 @@ export interface Publication {
   readonly config?: PublishedBlob | undefined;
   readonly layers: readonly PublishedBlob[];
   readonly objects: readonly (PublishedBlob & { readonly facts: BpfObject })[];
+  /** What kept others from fetching the same; handed in with the publication. */
+  readonly leases?: LeaseGroup | undefined;
 }
 
 /**
  * Makes an image readable: manifests, config, layers, objects, indexes, image and reference in one transaction, so
  * that a reader finds the old image or the new one and never half of either. What the reference meant before is let
- * go of in the same transaction.
+ * go of in the same transaction. Throws ContentVanished or LeaseLost when it has to be pulled again.
  */
 export function publish(environment: Environment, publication: Publication): RefRecord {
   const { ref, manifests, image } = publication;
@@ -47,6 +50,7 @@ export function publish(environment: Environment, publication: Publication): Ref
     objects: image.objects,
   };
   environment.commit(() => {
+    publication.leases?.handIn();
     if (publication.mayMoveReference === false) requireSameRoot(environment, record);
     if (!environment.tree("images").has(digestKey(manifest.digest)))
       putImage(environment, manifest.digest, publication);

@@ -1,4 +1,5 @@
 import { type Digest, verifyDigest } from "../core/digest.js";
+import { defaultLimits, type Limits } from "../core/limits.js";
 import { formatPlatform, type Platform, parsePlatform } from "../core/platform.js";
 import { parseReference, type Reference } from "../core/reference.js";
 import {
@@ -10,9 +11,11 @@ import {
 } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
-import { holdersOf, isHeld, manifestOfHolder, releaseReference } from "./holders.js";
+import { type ContentKind, holdersOf, isHeld, manifestOfHolder, releaseReference } from "./holders.js";
 import { HostMemory } from "./hosts.js";
 import { digestKey, referenceKey, referencePrefix } from "./keys.js";
+import { LeaseGroup } from "./lease-group.js";
+import { Leases } from "./leases.js";
 import { type ListFilter, listImages } from "./list.js";
 import { find, findReference } from "./lookup.js";
 import { type Publication, publish, putReference } from "./publish.js";
@@ -28,6 +31,10 @@ import { decodeManifest, decodeRecord, encodeRecord, type StoredManifest } from 
 
 export type BlobKind = "config" | "layer";
 
+export interface StoreOptions extends EnvironmentOptions {
+  readonly limits?: Limits | undefined;
+}
+
 /**
  * The cache's memory. The life of content: the puller fetches and checks an image outside the database; `publish`
  * makes all of it readable in one transaction; readers see it from then on; when the last reference that holds it is
@@ -36,18 +43,20 @@ export type BlobKind = "config" | "layer";
 export class Store {
   readonly #environment: Environment;
   readonly #bytecode: BytecodeAccess;
+  readonly #leases: Leases;
   /** How registries want to be authenticated to. */
   readonly hosts: HostMemory;
 
-  private constructor(environment: Environment) {
+  private constructor(environment: Environment, limits: Limits) {
     this.#environment = environment;
+    this.#leases = new Leases(environment, limits);
     this.#bytecode = new BytecodeAccess(environment);
     this.hosts = new HostMemory(environment);
   }
 
   /** See `Environment.open`. */
-  static open(options: EnvironmentOptions = {}): Store {
-    return new Store(Environment.open(options));
+  static open(options: StoreOptions = {}): Store {
+    return new Store(Environment.open(options), options.limits ?? defaultLimits);
   }
 
   get directory(): string {
@@ -62,6 +71,11 @@ export class Store {
   /** The row of exactly this reference, with when and from where it came. */
   findReference(reference: Reference, platform: Platform): RefRecord | undefined {
     return this.#read((environment) => findReference(environment, reference, platform));
+  }
+
+  /** For one pull: leases that keep others from fetching the same at the same time. */
+  leaseGroup(): LeaseGroup {
+    return new LeaseGroup(this.#environment, this.#leases);
   }
 
   publish(publication: Publication): RefRecord {
@@ -81,6 +95,11 @@ export class Store {
     const manifest = decodeManifest(row);
     verifyDigest(manifest.bytes, digest, "a manifest in the cache");
     return manifest;
+  }
+
+  /** Whether the content is here, in whatever state. */
+  holds(kind: ContentKind, digest: Digest): boolean {
+    return this.#read((environment) => isHeld(environment, kind, digest));
   }
 
   /** A blob as served, re-hashed; undefined when it is not here. Throws DIGEST_MISMATCH when damaged. */
@@ -105,10 +124,11 @@ export class Store {
     });
   }
 
-  /** The source said that the reference still means the same. */
-  noteChecked(record: RefRecord, checkedAt: number): void {
+  /** The source said that the reference still means the same. Hands in the leases as `publish` does. */
+  noteChecked(record: RefRecord, checkedAt: number, leases?: LeaseGroup): void {
     const key = referenceKey(record.reference, record.platform);
     this.#environment.commit(() => {
+      leases?.handIn();
       const row = this.#environment.tree("refs").get(key);
       if (row === undefined) return; // Removed meanwhile; it stays removed.
       this.#environment.tree("refs").put(key, encodeRecord({ ...decodeRecord<RefRecord>(row), checkedAt }));
@@ -232,6 +252,7 @@ export class Store {
   }
 
   close(): void {
+    this.#leases.close();
     this.#environment.close();
   }
 
