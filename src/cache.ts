@@ -35,8 +35,9 @@ export class BytecodeCache {
 
   /** @internal Use `openCache`. */
   static open(options: CacheOptions): BytecodeCache {
-    const budget = budgetOf(options.maxBytes, options.evictionGraceMs);
-    return new BytecodeCache(Store.open({ directory: options.directory, budget }), options);
+    const { directory, maxBytes, evictionGraceMs } = options;
+    const budget = budgetOf(maxBytes, evictionGraceMs);
+    return new BytecodeCache(Store.open({ directory, limits: withLimits(options.limits), budget }), options);
   }
 
   private constructor(store: Store, options: CacheOptions) {

@@ -32,6 +32,10 @@ export interface Limits {
   readonly headersTimeoutMs: number;
   /** The longest silence in the middle of a body. */
   readonly bodyTimeoutMs: number;
+  /** How long a lease holds without being renewed, against processes that cannot see whether its owner lives. */
+  readonly leaseMs: number;
+  /** The longest wait for what another process is fetching; after it, CACHE_BUSY. */
+  readonly leaseWaitMs: number;
 }
 
 export const defaultLimits: Limits = Object.freeze({
@@ -52,6 +56,8 @@ export const defaultLimits: Limits = Object.freeze({
   connectTimeoutMs: 10_000,
   headersTimeoutMs: 30_000,
   bodyTimeoutMs: 30_000,
+  leaseMs: 10_000,
+  leaseWaitMs: 600_000,
 });
 
 /** The defaults with some of them replaced. */

@@ -5,8 +5,11 @@ import type { Limits } from "../core/limits.js";
 import type { Descriptor } from "../image/descriptor.js";
 import type { ImageContent } from "../image/formats/format.js";
 import type { ImageManifest } from "../image/manifest.js";
+import type { LeaseGroup } from "../store/lease-group.js";
+import { contentLeaseKey } from "../store/lease-rows.js";
+import type { Wanted } from "../store/leases.js";
 import type { BlobKind, Store } from "../store/store.js";
-import { fetchVerified } from "./fetch.js";
+import { fetchVerified, isInline } from "./fetch.js";
 import type { Flights, Passenger } from "./flights.js";
 import type { PullRequest } from "./request.js";
 
@@ -23,20 +26,48 @@ export class Content {
   readonly #store: Store;
   readonly #limits: Limits;
   readonly #blobs: Flights<Buffer>;
+  readonly #leases: LeaseGroup | undefined;
   readonly #request: PullRequest;
   readonly #passengers: Passenger<Buffer>[] = [];
   requests = 0;
   bytesFetched = 0;
 
-  constructor(store: Store, limits: Limits, blobs: Flights<Buffer>, request: PullRequest) {
+  constructor(
+    store: Store,
+    limits: Limits,
+    blobs: Flights<Buffer>,
+    leases: LeaseGroup | undefined,
+    request: PullRequest,
+  ) {
     this.#store = store;
     this.#limits = limits;
     this.#blobs = blobs;
+    this.#leases = leases;
     this.#request = request;
   }
 
   leave(): void {
     for (const passenger of this.#passengers) passenger.leave();
+  }
+
+  /** All of them at once: whoever has leases on blobs waits for nobody, so nobody waits for long or in a circle. */
+  async leaseBlobs({ config, layers }: ImageManifest): Promise<void> {
+    const remote = (descriptor: Descriptor): boolean => !isInline(descriptor);
+    const wanted = [
+      ...[config].filter(remote).map(({ digest }) => this.#wanted("config", digest)),
+      ...layers.filter(remote).map(({ digest }) => this.#wanted("layer", digest)),
+    ];
+    await this.#leases?.take(wanted, { signal: this.#request.signal });
+  }
+
+  /** The manifest, if it is here or another process brings it; if not, fetching it is up to this pull now. */
+  async manifestOnceFree(digest: Digest): Promise<{ mediaType: string; bytes: Buffer } | undefined> {
+    await this.#leases?.take([this.#wanted("manifest", digest)], { signal: this.#request.signal });
+    return this.#heldManifest(digest);
+  }
+
+  #wanted(kind: BlobKind | "manifest", digest: Digest): Wanted {
+    return { key: contentLeaseKey(kind, digest), isHere: () => this.#store.holds(kind, digest) };
   }
 
   /** Config and layers at the same time; the first failure ends the others. */
@@ -97,7 +128,7 @@ export class Content {
     }
   }
 
-  heldManifest(digest: Digest): { mediaType: string; bytes: Buffer } | undefined {
+  #heldManifest(digest: Digest): { mediaType: string; bytes: Buffer } | undefined {
     try {
       return this.#store.manifest(digest);
     } catch (error) {

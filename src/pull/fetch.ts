@@ -50,6 +50,11 @@ export async function fetchVerified(
   return Buffer.concat(chunks);
 }
 
+/** Whether the source is not asked for it. */
+export function isInline(descriptor: Descriptor): boolean {
+  return inline(descriptor) !== undefined;
+}
+
 function inline({ digest, data }: Descriptor): AsyncIterable<Uint8Array> | undefined {
   if (digest === (emptyDigest as Digest)) return once(Buffer.from("{}"));
   return data === undefined ? undefined : once(Buffer.from(data, "base64"));

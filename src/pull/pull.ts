@@ -9,6 +9,7 @@ import { requireAgreement } from "../image/formats/cross-check.js";
 import { parseManifest } from "../image/manifest.js";
 import { indexMediaTypes } from "../image/media-types.js";
 import { platformOfEntry, platformsOf, selectPlatform } from "../image/select-platform.js";
+import type { LeaseGroup } from "../store/lease-group.js";
 import { type PublishedManifest, requireMayMove } from "../store/publish.js";
 import { manifestDigestOf, type RefRecord, rootDigestOf } from "../store/records.js";
 import type { Store } from "../store/store.js";
@@ -22,14 +23,24 @@ import { requireStored } from "./strict.js";
 export class Pull {
   readonly #store: Store;
   readonly #limits: Limits;
+  readonly #leases: LeaseGroup | undefined;
   readonly #request: PullRequest;
   readonly #content: Content;
+  readonly #startedAt = Date.now();
 
-  constructor(store: Store, limits: Limits, blobs: Flights<Buffer>, request: PullRequest) {
+  /** What it publishes hands in the leases; those that are left are for the caller to give back. */
+  constructor(
+    store: Store,
+    limits: Limits,
+    blobs: Flights<Buffer>,
+    leases: LeaseGroup | undefined,
+    request: PullRequest,
+  ) {
     this.#store = store;
     this.#limits = limits;
+    this.#leases = leases;
     this.#request = request;
-    this.#content = new Content(store, limits, blobs, request);
+    this.#content = new Content(store, limits, blobs, leases, request);
   }
 
   async run(): Promise<PullOutcome> {
@@ -52,7 +63,7 @@ export class Pull {
   async #resolve(known: RefRecord | undefined): Promise<ResolvedRoot | undefined> {
     const { source, reference, root } = this.#request;
     if (root !== undefined) return root;
-    const held = reference.digest && this.#content.heldManifest(reference.digest);
+    const held = reference.digest && (await this.#content.manifestOnceFree(reference.digest));
     if (reference.digest !== undefined && held !== undefined) return { digest: reference.digest, ...held };
     const resolution = await source.resolve(reference, {
       ...this.#sourceOptions(),
@@ -71,7 +82,7 @@ export class Pull {
 
   #confirm(known: RefRecord): PullOutcome {
     if (this.#request.strict === true) requireStored(this.#store, known, this.#request.reference);
-    this.#store.noteChecked(known, Date.now());
+    this.#store.noteChecked(known, Date.now(), this.#leases);
     this.#store.noteUse(manifestDigestOf(known), Date.now());
     return this.#outcome("cache", known);
   }
@@ -94,7 +105,7 @@ export class Pull {
   }
 
   async #child(descriptor: Descriptor): Promise<PublishedManifest> {
-    const held = this.#content.heldManifest(descriptor.digest);
+    const held = await this.#content.manifestOnceFree(descriptor.digest);
     if (held !== undefined) return { digest: descriptor.digest, ...held };
     const what = indexMediaTypes.has(descriptor.mediaType) ? "the index" : "the manifest";
     const bytes = await this.#content.fetch(descriptor, what, this.#limits.manifestBytes);
@@ -111,6 +122,8 @@ export class Pull {
     if (image === undefined) return undefined;
     requireByteOrder(image.objects, this.#request.platform);
     if (this.#request.strict === true) requireAgreement(image.disagreements);
+    const current = this.#publishedMeanwhile(manifests);
+    if (current !== undefined) return current;
     const record = this.#store.publish({
       ref: this.#ref(manifests[0], etag),
       mayMoveReference: this.#request.mayMoveReference,
@@ -119,10 +132,20 @@ export class Pull {
       layers: [],
       objects: [],
       onEvent: this.#request.onEvent,
+      leases: this.#leases,
     });
     this.#store.noteUse(digest, Date.now());
     this.#emitPublished(record);
     return record;
+  }
+
+  /** What another process has just made of the same reference. */
+  #publishedMeanwhile(manifests: readonly PublishedManifest[]): RefRecord | undefined {
+    const current = this.#store.findReference(this.#request.reference, this.#request.platform);
+    const isSame =
+      current?.chain.length === manifests.length &&
+      manifests.every(({ digest }, index) => digest === current.chain[index]);
+    return isSame && current.checkedAt >= this.#startedAt ? current : undefined;
   }
 
   /** Fetches what is missing, checks and extracts it, and publishes all at once. */
@@ -135,6 +158,10 @@ export class Pull {
     if (manifest.kind !== "manifest")
       throw new BpfcacheError("INTERNAL", `${digest} is not an image manifest`);
     formatOf(manifest);
+    await this.#content.leaseBlobs(manifest);
+    // Whom this pull waited for may have been taking in the same image under another name.
+    const takenIn = this.#relink(manifests, etag);
+    if (takenIn !== undefined) return takenIn;
     this.#store.requireRoom(blobsOf(manifest), this.#ref(manifests[0], etag));
     const content = await this.#content.ofImage(manifest);
     const { platform, strict, signal } = this.#request;
@@ -155,6 +182,7 @@ export class Pull {
       layers: content.layers.map((layer) => ({ digest: layer.descriptor.digest, bytes: layer.bytes })),
       objects: image.objects,
       onEvent: this.#request.onEvent,
+      leases: this.#leases,
     });
     this.#store.noteUse(digest, Date.now());
     for (const message of warningsOf(image)) this.#warn(message);

@@ -6,6 +6,8 @@ import { parseManifest } from "../image/manifest.js";
 import { platformsOf } from "../image/select-platform.js";
 import type { ImageSource } from "../source/image-source.js";
 import { notCached } from "../store/bytecode.js";
+import { type LeaseGroup, LeaseLost } from "../store/lease-group.js";
+import { referenceLeaseKey } from "../store/lease-rows.js";
 import { ContentVanished } from "../store/publish.js";
 import { manifestDigestOf, type RootRecord, rootDigestOf } from "../store/records.js";
 import type { Store } from "../store/store.js";
@@ -107,15 +109,41 @@ export class Puller {
     return { from: "cache", requests: 0, bytesFetched: 0, record: adopted };
   }
 
-  /** Another process may remove what this pull counted on finding; then it has to be fetched after all. */
+  /**
+   * Another process may remove what this pull counted on finding, or take over what it was fetching when it seemed to
+   * be dead; then it begins again.
+   */
   async #pullAgainIfVanished(request: PullRequest): Promise<PullOutcome> {
     for (let attempt = 1; ; attempt++) {
+      const leases = request.source.isLocal === true ? undefined : this.#store.leaseGroup();
       try {
-        return await new Pull(this.#store, this.#limits, this.#blobs, request).run();
+        const pulledByAnother = await this.#waitForOthers(request, leases);
+        if (pulledByAnother !== undefined) return pulledByAnother;
+        return await new Pull(this.#store, this.#limits, this.#blobs, leases, request).run();
       } catch (error) {
-        if (!(error instanceof ContentVanished) || attempt === 3) throw error;
+        if (!(error instanceof ContentVanished || error instanceof LeaseLost) || attempt === 3) throw error;
+      } finally {
+        leases?.giveBack();
       }
     }
+  }
+
+  /**
+   * Of all processes that miss an image one asks the source; the others wait for what it publishes. Under Always
+   * each of them is to ask what the reference means, so they share only what comes after.
+   */
+  async #waitForOthers(
+    request: PullRequest,
+    leases: LeaseGroup | undefined,
+  ): Promise<PullOutcome | undefined> {
+    if (leases === undefined || request.policy !== "IfNotPresent") return undefined;
+    const { reference, platform, signal } = request;
+    const key = referenceLeaseKey(reference.toString(), formatPlatform(platform));
+    const isHere = (): boolean => this.#findUsable(request) !== undefined;
+    // When the first of them fails, the others ask side by side: a registry that is down is not waited for in turn.
+    await leases.take([{ key, isHere }], { signal, onlyForOneOwner: true });
+    const found = this.#findUsable(request);
+    return found && this.#hit(request, found);
   }
 }
 

@@ -40,6 +40,9 @@ export type Resolution =
 export interface ImageSource {
   readonly name: SourceName;
 
+  /** Whether fetching is as cheap as asking the cache whether another process does: then each fetches for itself. */
+  readonly isLocal?: boolean;
+
   /**
    * What the reference names now, with one request where the source is remote. A digest in the reference beats its
    * tag. Throws NOT_FOUND, UNAUTHORIZED, UNREACHABLE, DIGEST_MISMATCH, or INVALID_IMAGE when the document is too long.

@@ -36,6 +36,7 @@ export interface LayoutOptions {
  */
 export class OciLayoutSource implements ImageSource {
   readonly name = "layout";
+  readonly isLocal = true;
   readonly #directory: string;
   readonly #limits: Limits;
   readonly #entries: readonly LayoutEntry[];

@@ -23,12 +23,13 @@ export type ContentKind = "manifest" | "config" | "layer" | "object";
 const kindByte: Readonly<Record<ContentKind, number>> = { manifest: 1, config: 2, layer: 3, object: 4 };
 const blobTrees = { config: "configs", layer: "layers" } as const;
 
-function contentPrefix(kind: ContentKind, digest: Digest): Buffer {
+/** What keys about this content begin with. */
+export function contentKey(kind: ContentKind, digest: Digest): Buffer {
   return Buffer.concat([Buffer.of(kindByte[kind]), digestKey(digest)]);
 }
 
 export function hold(environment: Environment, kind: ContentKind, digest: Digest, holder: Buffer): void {
-  environment.tree("heldBy").put(Buffer.concat([contentPrefix(kind, digest), holder]), present);
+  environment.tree("heldBy").put(Buffer.concat([contentKey(kind, digest), holder]), present);
 }
 
 const present = Buffer.of(1);
@@ -39,17 +40,17 @@ export function isHeldBy(
   digest: Digest,
   holder: Buffer,
 ): boolean {
-  return environment.tree("heldBy").has(Buffer.concat([contentPrefix(kind, digest), holder]));
+  return environment.tree("heldBy").has(Buffer.concat([contentKey(kind, digest), holder]));
 }
 
 /** Whether the content is here: it is exactly when somebody holds it. */
 export function isHeld(environment: Environment, kind: ContentKind, digest: Digest): boolean {
-  return environment.tree("heldBy").hasPrefix(contentPrefix(kind, digest));
+  return environment.tree("heldBy").hasPrefix(contentKey(kind, digest));
 }
 
 /** The holders of some content: reference keys for manifests, manifest digest keys for the rest. */
 export function holdersOf(environment: Environment, kind: ContentKind, digest: Digest): Buffer[] {
-  const prefix = contentPrefix(kind, digest);
+  const prefix = contentKey(kind, digest);
   return environment
     .tree("heldBy")
     .keys(prefix)
@@ -64,7 +65,7 @@ export function removeReference(environment: Environment, key: Buffer, record: R
 
 /** Removes content whoever holds it. Returns the bytes that were freed. Only inside `commit`. */
 export function removeFromAll(environment: Environment, kind: ContentKind, digest: Digest): number {
-  for (const key of environment.tree("heldBy").keys(contentPrefix(kind, digest)))
+  for (const key of environment.tree("heldBy").keys(contentKey(kind, digest)))
     environment.tree("heldBy").remove(key);
   return remove(environment, kind, digest);
 }
@@ -78,7 +79,7 @@ export function releaseReference(environment: Environment, key: Buffer, record: 
 }
 
 function release(environment: Environment, kind: ContentKind, digest: Digest, holder: Buffer): number {
-  environment.tree("heldBy").remove(Buffer.concat([contentPrefix(kind, digest), holder]));
+  environment.tree("heldBy").remove(Buffer.concat([contentKey(kind, digest), holder]));
   return isHeld(environment, kind, digest) ? 0 : remove(environment, kind, digest);
 }
 

@@ -7,6 +7,7 @@ import { contentBytes, putContent } from "./content-bytes.js";
 import type { Environment } from "./environment.js";
 import { hold, isHeld, releaseReference } from "./holders.js";
 import { digestKey, nameKey, referenceKey, rootKey } from "./keys.js";
+import type { LeaseGroup } from "./lease-group.js";
 import { type ImageRecord, type ObjectRecord, type RefRecord, rootDigestOf } from "./records.js";
 import { putLastUse } from "./usage.js";
 import { decodeRecord, encodeManifest, encodeRecord } from "./values.js";
@@ -36,13 +37,15 @@ export interface Publication {
   readonly objects: readonly (PublishedBlob & { readonly facts: BpfObject })[];
   /** Told of what was evicted to make room. */
   readonly onEvent?: EventSink | undefined;
+  /** What kept others from fetching the same; handed in with the publication. */
+  readonly leases?: LeaseGroup | undefined;
 }
 
 /**
  * Makes an image readable: manifests, config, layers, objects, indexes, image and reference in one transaction, so
  * that a reader finds the old image or the new one and never half of either. What the reference meant before is let
- * go of in the same transaction, and so is what must go for the budget to be kept. Throws CACHE_FULL when too little
- * may go.
+ * go of in the same transaction, and so is what must go for the budget to be kept. Throws ContentVanished or LeaseLost
+ * when it has to be pulled again, CACHE_FULL when too little may go.
  */
 export function publish(environment: Environment, publication: Publication, budget?: Budget): RefRecord {
   const { ref, manifests, image } = publication;
@@ -54,6 +57,7 @@ export function publish(environment: Environment, publication: Publication, budg
     objects: image.objects,
   };
   const evicted = environment.commit(() => {
+    publication.leases?.handIn();
     const before = contentBytes(environment);
     if (publication.mayMoveReference === false) requireSameRoot(environment, record);
     if (!environment.tree("images").has(digestKey(manifest.digest)))

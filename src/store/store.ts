@@ -1,4 +1,5 @@
 import { type Digest, verifyDigest } from "../core/digest.js";
+import { defaultLimits, type Limits } from "../core/limits.js";
 import { formatPlatform, type Platform, parsePlatform } from "../core/platform.js";
 import { parseReference, type Reference } from "../core/reference.js";
 import { type Budget, requireRoom } from "./budget.js";
@@ -14,9 +15,11 @@ import { type Usage, usageOf } from "./disk-usage.js";
 import { droppedLayers, putLayersBack } from "./drop-layers.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
 import type { Removed } from "./evict.js";
-import { holdersOf, isHeld, manifestOfHolder, removeReference } from "./holders.js";
+import { type ContentKind, holdersOf, isHeld, manifestOfHolder, removeReference } from "./holders.js";
 import { HostMemory } from "./hosts.js";
 import { digestKey, referenceKey, referencePrefix } from "./keys.js";
+import { LeaseGroup } from "./lease-group.js";
+import { Leases } from "./leases.js";
 import { type ListFilter, listImages } from "./list.js";
 import { find, findReference } from "./lookup.js";
 import { type PruneOptions, type PruneResult, prune } from "./prune.js";
@@ -41,6 +44,7 @@ interface SizedBlob {
 }
 
 export interface StoreOptions extends EnvironmentOptions {
+  readonly limits?: Limits | undefined;
   readonly budget?: Budget | undefined;
 }
 
@@ -52,12 +56,14 @@ export interface StoreOptions extends EnvironmentOptions {
 export class Store {
   readonly #environment: Environment;
   readonly #bytecode: BytecodeAccess;
+  readonly #leases: Leases;
   readonly #budget: Budget | undefined;
   /** How registries want to be authenticated to. */
   readonly hosts: HostMemory;
 
-  private constructor(environment: Environment, budget: Budget | undefined) {
+  private constructor(environment: Environment, limits: Limits, budget: Budget | undefined) {
     this.#environment = environment;
+    this.#leases = new Leases(environment, limits);
     this.#budget = budget;
     this.#bytecode = new BytecodeAccess(environment);
     this.hosts = new HostMemory(environment);
@@ -65,7 +71,7 @@ export class Store {
 
   /** See `Environment.open`. */
   static open(options: StoreOptions = {}): Store {
-    return new Store(Environment.open(options), options.budget);
+    return new Store(Environment.open(options), options.limits ?? defaultLimits, options.budget);
   }
 
   get directory(): string {
@@ -80,6 +86,11 @@ export class Store {
   /** The row of exactly this reference, with when and from where it came. */
   findReference(reference: Reference, platform: Platform): RefRecord | undefined {
     return this.#read((environment) => findReference(environment, reference, platform));
+  }
+
+  /** For one pull: leases that keep others from fetching the same at the same time. */
+  leaseGroup(): LeaseGroup {
+    return new LeaseGroup(this.#environment, this.#leases);
   }
 
   publish(publication: Publication): RefRecord {
@@ -140,6 +151,11 @@ export class Store {
     return manifest;
   }
 
+  /** Whether the content is here, in whatever state. */
+  holds(kind: ContentKind, digest: Digest): boolean {
+    return this.#read((environment) => isHeld(environment, kind, digest));
+  }
+
   /** A blob as served, re-hashed; undefined when it is not here. Throws DIGEST_MISMATCH when damaged. */
   blob(kind: BlobKind, digest: Digest): Buffer | undefined {
     const bytes = this.#read((environment) =>
@@ -162,10 +178,11 @@ export class Store {
     });
   }
 
-  /** The source said that the reference still means the same. */
-  noteChecked(record: RefRecord, checkedAt: number): void {
+  /** The source said that the reference still means the same. Hands in the leases as `publish` does. */
+  noteChecked(record: RefRecord, checkedAt: number, leases?: LeaseGroup): void {
     const key = referenceKey(record.reference, record.platform);
     this.#environment.commit(() => {
+      leases?.handIn();
       const row = this.#environment.tree("refs").get(key);
       if (row === undefined) return; // Removed meanwhile; it stays removed.
       this.#environment.tree("refs").put(key, encodeRecord({ ...decodeRecord<RefRecord>(row), checkedAt }));
@@ -288,6 +305,7 @@ export class Store {
   }
 
   close(): void {
+    this.#leases.close();
     this.#environment.close();
   }
 
