@@ -1,13 +1,14 @@
+import type { Digest } from "./core/digest.js";
 import { BpfcacheError } from "./core/errors.js";
 import type { EventSink } from "./core/events.js";
-import { withLimits } from "./core/limits.js";
+import { type Limits, withLimits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
 import type { BatchOptions, CacheOptions, PulledImage, PullOptions, SeedOptions } from "./options.js";
 import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
 import { Puller } from "./pull/puller.js";
 import type { PullOutcome, PullRequest } from "./pull/request.js";
-import { type RestoredLayers, restoreLayers } from "./pull/restore-layers.js";
+import { type RestoredLayers, restoreLayers, restoreLayersOf } from "./pull/restore-layers.js";
 import { openSeed } from "./pull/seed.js";
 import { platformOf, type ReadOptions } from "./reader.js";
 import { RegistryServer, type ServeOptions } from "./serve/server.js";
@@ -169,16 +170,16 @@ export class BytecodeCache {
     options: Pick<PullOptions, "platform" | "signal" | "onEvent"> = {},
   ): Promise<RestoredLayers> {
     const parsed = parseReference(reference);
-    return this.#track(() => {
-      const { policy } = this.#pullPolicy({});
-      const request = this.#request(this.#registry, parsed, options, { policy });
-      return restoreLayers(this.#store, withLimits(this.#options.limits), request);
-    });
+    return this.#track(() => restoreLayers(this.#store, this.#limits, this.#layerRequest(parsed, options)));
   }
 
   /** Serves the cache as a read-only OCI registry, on 127.0.0.1 unless told otherwise. Throws USAGE. */
   async serve(options: ServeOptions = {}): Promise<RegistryServer> {
-    const server = await RegistryServer.listen(this.#store, options);
+    const restore = (repository: Reference, manifest: Digest): Promise<RestoredLayers> =>
+      this.#track(() =>
+        restoreLayersOf(this.#store, this.#limits, this.#layerRequest(repository, {}), manifest),
+      );
+    const server = await RegistryServer.listen(this.#store, options, restore);
     this.#servers.push(server);
     return server;
   }
@@ -217,6 +218,18 @@ export class BytecodeCache {
   #pullPolicy({ pullPolicy, maxAgeMs }: PullOptions): HowToPull {
     const policy = pullPolicy ?? this.#options.pullPolicy ?? "IfNotPresent";
     return { policy: this.#options.offline === true ? "Never" : policy, maxAgeMs };
+  }
+
+  #layerRequest(
+    reference: Reference,
+    options: Pick<PullOptions, "platform" | "signal" | "onEvent">,
+  ): PullRequest {
+    const { policy } = this.#pullPolicy({});
+    return this.#request(this.#registry, reference, options, { policy });
+  }
+
+  get #limits(): Limits {
+    return withLimits(this.#options.limits);
   }
 
   #request(source: ImageSource, reference: Reference, options: PullOptions, how: HowToPull): PullRequest {

@@ -1,3 +1,4 @@
+import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import { emit } from "../core/events.js";
 import type { Limits } from "../core/limits.js";
@@ -28,11 +29,21 @@ export async function restoreLayers(
   limits: Limits,
   request: PullRequest,
 ): Promise<RestoredLayers> {
-  const { reference, platform, onEvent } = request;
-  const record = store.find(reference, platform);
-  const manifestDigest = record && manifestDigestOf(record);
-  const layers = manifestDigest && store.droppedLayers(manifestDigest);
-  if (manifestDigest === undefined || layers === undefined) throw notCached(reference);
+  const record = store.find(request.reference, request.platform);
+  if (record === undefined) throw notCached(request.reference);
+  return restoreLayersOf(store, limits, request, manifestDigestOf(record));
+}
+
+/** The same for an image by its manifest digest, whatever platform it is for. */
+export async function restoreLayersOf(
+  store: Store,
+  limits: Limits,
+  request: PullRequest,
+  manifestDigest: Digest,
+): Promise<RestoredLayers> {
+  const { reference, onEvent } = request;
+  const layers = store.droppedLayers(manifestDigest);
+  if (layers === undefined) throw notCached(reference);
   // Only what no other image holds: those come back without being fetched.
   const missing = layers.filter(({ digest }) => store.blob("layer", digest) === undefined);
   if (missing.length > 0 && request.policy === "Never") throw layersNotCached(request, missing);

@@ -43,6 +43,21 @@ export function answer(store: Store, method: string, target: string, requested: 
   }
 }
 
+/** The manifest that a GET will be answered with, and the repository it is asked for in. */
+export function manifestAskedFor(
+  store: Store,
+  method: string,
+  target: string,
+): { readonly repository: Reference; readonly digest: Digest } | undefined {
+  const url = new URL(target, "http://registry");
+  const { name, kind, what } = route.exec(decodeURIComponent(url.pathname))?.groups ?? {};
+  if (method !== "GET" || kind !== "manifests" || name === undefined || what === undefined) return undefined;
+  const repository = repositoryOf(name, url.searchParams.get("ns"));
+  const digest = isDigest(what) ? what : store.rootOf(parseReference(`${repository.name}:${what}`));
+  if (digest === undefined || !store.belongsTo(repository.name, "manifest", digest)) return undefined;
+  return { repository, digest };
+}
+
 function repositoryOf(name: string, namespace: string | null): Reference {
   return parseReference(namespace === null ? name : `${namespace}/${name}`);
 }

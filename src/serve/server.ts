@@ -1,8 +1,10 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
+import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
+import type { Reference } from "../core/reference.js";
 import type { Store } from "../store/store.js";
-import { answer } from "./answers.js";
+import { answer, manifestAskedFor } from "./answers.js";
 
 export interface ServeOptions {
   /** Default 127.0.0.1: whoever can reach the port can read what is cached. */
@@ -10,6 +12,9 @@ export interface ServeOptions {
   /** Default 0: any free port. */
   readonly port?: number | undefined;
 }
+
+/** Fetches layers again that the image with this manifest digest was left without. */
+export type RestoreLayers = (repository: Reference, manifest: Digest) => Promise<unknown>;
 
 /** A running read-only registry. */
 export class RegistryServer {
@@ -20,9 +25,16 @@ export class RegistryServer {
   }
 
   /** Throws USAGE when the address cannot be listened on. */
-  static async listen(store: Store, options: ServeOptions = {}): Promise<RegistryServer> {
+  static async listen(
+    store: Store,
+    options: ServeOptions = {},
+    restoreLayers?: RestoreLayers,
+  ): Promise<RegistryServer> {
     const { host = "127.0.0.1", port = 0 } = options;
-    const server = createServer((request, response) => respond(store, request, response));
+    const server = createServer(async (request, response) => {
+      if (restoreLayers !== undefined) await makeWhole(store, request, restoreLayers);
+      respond(store, request, response);
+    });
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause) =>
         reject(
@@ -54,6 +66,21 @@ export class RegistryServer {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+}
+
+/** Whoever gets a manifest asks for its layers next. */
+async function makeWhole(
+  store: Store,
+  request: IncomingMessage,
+  restoreLayers: RestoreLayers,
+): Promise<void> {
+  try {
+    const asked = manifestAskedFor(store, request.method ?? "GET", request.url ?? "/");
+    if (asked === undefined || (store.droppedLayers(asked.digest) ?? []).length === 0) return;
+    await restoreLayers(asked.repository, asked.digest);
+  } catch {
+    // Offline, say: the manifest can be had all the same, and the layer is answered with 404.
   }
 }
 

@@ -25,9 +25,10 @@ export function* dropLayerBatches(environment: Environment, read: Read): Generat
 function drop(environment: Environment, key: Buffer): Removed[] {
   const { digest } = readDigestKey(key);
   if (!environment.tree("layers").has(key)) return [];
-  const references = holdersOf(environment, "layer", digest).flatMap((holder) =>
-    referencesTo(environment, manifestOfHolder(holder)),
-  );
+  const holders = holdersOf(environment, "layer", digest);
+  // What is no image has nothing extracted from its layers: they are all there is of it.
+  if (!holders.every((holder) => environment.tree("images").has(holder))) return [];
+  const references = holders.flatMap((holder) => referencesTo(environment, manifestOfHolder(holder)));
   if (references.some(({ record }) => isProtected(environment, record))) return [];
   return [{ digest, bytes: removeFromAll(environment, "layer", digest), reason: "layers" }];
 }

@@ -71,13 +71,12 @@ function isNeeded(environment: Environment, kind: ContentKind, digest: Digest): 
   return holdersOf(environment, kind, digest).some((holder) => isAlive(environment, holder));
 }
 
-/** A reference that is here, or a manifest that is needed. */
+/** A reference that is here, or a manifest that is needed. What is neither by its form is spared. */
 function isAlive(environment: Environment, holder: Buffer): boolean {
-  if (environment.tree("refs").has(holder)) return true;
-  const manifest = asManifest(environment, holder);
-  return manifest !== undefined && isNeeded(environment, "manifest", manifest);
+  if (holder[0] === otherHolder || environment.tree("refs").has(holder)) return true;
+  if (!environment.tree("manifests").has(holder)) return false;
+  return isNeeded(environment, "manifest", readDigestKey(holder).digest);
 }
 
-function asManifest(environment: Environment, holder: Buffer): Digest | undefined {
-  return environment.tree("manifests").has(holder) ? readDigestKey(holder).digest : undefined;
-}
+/** No reference key and no digest key begins with it. */
+const otherHolder = 0;
