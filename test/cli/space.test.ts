@@ -103,12 +103,12 @@ describe("prune and usage", () => {
   });
 
   it.each([
-    ["prune"],
-    ["prune", "--max-size", "many"],
-    ["prune", "--older-than", "30"],
-    ["prune", "--keep-last", "-1"],
-    ["usage", "--max-size", "-5M"],
-  ])("%s %s %s is USAGE", async (...args) => {
+    [["prune"]],
+    [["prune", "--max-size", "many"]],
+    [["prune", "--older-than", "30"]],
+    [["prune", "--keep-last", "-1"]],
+    [["usage", "--max-size", "-5M"]],
+  ])("%j is USAGE", async (args) => {
     const { status, stderr } = await user.bpfcache([...args, "--json"]);
     expect([status, lastLine(stderr).error?.code]).toEqual([2, "USAGE"]);
   });
