@@ -1,7 +1,8 @@
 import type { ExportResult } from "./bundle/export.js";
+import type { Digest } from "./core/digest.js";
 import { BpfcacheError } from "./core/errors.js";
 import type { EventSink } from "./core/events.js";
-import { withLimits } from "./core/limits.js";
+import { type Limits, withLimits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
 import type {
@@ -17,14 +18,18 @@ import type { ListedImage } from "./pull/image-list.js";
 import type { PullPolicy } from "./pull/policy.js";
 import { Puller } from "./pull/puller.js";
 import type { PullOutcome, PullRequest } from "./pull/request.js";
+import { type RestoredLayers, restoreLayers, restoreLayersOf } from "./pull/restore-layers.js";
 import { openSeed } from "./pull/seed.js";
 import { platformOf, type ReadOptions } from "./reader.js";
 import { RegistryServer, type ServeOptions } from "./serve/server.js";
 import type { ImageSource } from "./source/image-source.js";
 import { LazySource } from "./source/lazy-source.js";
+import { budgetOf } from "./store/budget.js";
 import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
+import type { Usage } from "./store/disk-usage.js";
 import type { ListFilter } from "./store/list.js";
+import type { PruneOptions, PruneResult } from "./store/prune.js";
 import { Store } from "./store/store.js";
 
 type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference" | "referrers">;
@@ -41,10 +46,9 @@ export class BytecodeCache {
 
   /** @internal Use `openCache`. */
   static open(options: CacheOptions): BytecodeCache {
-    return new BytecodeCache(
-      Store.open({ directory: options.directory, limits: withLimits(options.limits) }),
-      options,
-    );
+    const { directory, maxBytes, evictionGraceMs } = options;
+    const budget = budgetOf(maxBytes, evictionGraceMs);
+    return new BytecodeCache(Store.open({ directory, limits: withLimits(options.limits), budget }), options);
   }
 
   private constructor(store: Store, options: CacheOptions) {
@@ -192,9 +196,41 @@ export class BytecodeCache {
     this.#store.unpin(parseReference(reference));
   }
 
+  /**
+   * Removes what the options say, the least recently used first, in short transactions that pulls and readers pass
+   * between. Pinned references stay. Throws USAGE when nothing is asked for, INTERRUPTED.
+   *
+   * @example
+   * const { removed, bytesFreed } = await cache.prune({ olderThanMs: 30 * 86_400_000, dryRun: true });
+   */
+  prune(options: PruneOptions): Promise<PruneResult> {
+    return this.#track(() => this.#store.prune({ ...options, signal: this.#signal(options.signal) }));
+  }
+
+  /** What takes the space. */
+  usage(): Usage {
+    return this.#store.usage();
+  }
+
+  /**
+   * Fetches the layers again that `prune` dropped, by digest from the reference's registry. Throws NOT_CACHED when
+   * the image is not here, or layers are not and the cache is offline; and what `pull` throws.
+   */
+  async restoreLayers(
+    reference: string,
+    options: Pick<PullOptions, "platform" | "signal" | "onEvent"> = {},
+  ): Promise<RestoredLayers> {
+    const parsed = parseReference(reference);
+    return this.#track(() => restoreLayers(this.#store, this.#limits, this.#layerRequest(parsed, options)));
+  }
+
   /** Serves the cache as a read-only OCI registry, on 127.0.0.1 unless told otherwise. Throws USAGE. */
   async serve(options: ServeOptions = {}): Promise<RegistryServer> {
-    const server = await RegistryServer.listen(this.#store, options);
+    const restore = (repository: Reference, manifest: Digest): Promise<RestoredLayers> =>
+      this.#track(() =>
+        restoreLayersOf(this.#store, this.#limits, this.#layerRequest(repository, {}), manifest),
+      );
+    const server = await RegistryServer.listen(this.#store, options, restore);
     this.#servers.push(server);
     return server;
   }
@@ -233,6 +269,18 @@ export class BytecodeCache {
   #pullPolicy({ pullPolicy, maxAgeMs }: PullOptions, listed?: PullPolicy): HowToPull {
     const policy = pullPolicy ?? this.#options.pullPolicy ?? listed ?? "IfNotPresent";
     return { policy: this.#options.offline === true ? "Never" : policy, maxAgeMs };
+  }
+
+  #layerRequest(
+    reference: Reference,
+    options: Pick<PullOptions, "platform" | "signal" | "onEvent">,
+  ): PullRequest {
+    const { policy } = this.#pullPolicy({});
+    return this.#request(this.#registry, reference, options, { policy });
+  }
+
+  get #limits(): Limits {
+    return withLimits(this.#options.limits);
   }
 
   #request(source: ImageSource, reference: Reference, options: PullOptions, how: HowToPull): PullRequest {

@@ -23,9 +23,19 @@ export type {
 export type { BatchResult, FailedImage } from "./pull/batch.js";
 export type { ListedImage } from "./pull/image-list.js";
 export type { PullPolicy } from "./pull/policy.js";
+export type { RestoredLayers } from "./pull/restore-layers.js";
 export { BytecodeReader, openReader, type ReaderOptions, type ReadOptions } from "./reader.js";
 export type { RegistryServer, ServeOptions } from "./serve/server.js";
 export type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
-export type { CachedImage, CachedObject, ImageDetails, InspectedObject } from "./store/catalog.js";
+export type {
+  CachedImage,
+  CachedObject,
+  ImageDetails,
+  InspectedLayer,
+  InspectedObject,
+} from "./store/catalog.js";
+export type { ImageUsage, Usage } from "./store/disk-usage.js";
+export type { RemovalReason, Removed } from "./store/evict.js";
 export type { ListFilter } from "./store/list.js";
+export type { PruneOptions, PruneResult } from "./store/prune.js";
 export type { ReferrerRecord } from "./store/records.js";

@@ -26,6 +26,13 @@ export interface CacheOptions {
   readonly caFile?: string | undefined;
   /** Where mirrors are configured; where containerd and Podman have it by default. */
   readonly registryConfig?: RegistryConfig | undefined;
+  /**
+   * What manifests, configs, layers and objects may take together, in bytes. A pull that brings them above 90 % of it
+   * has the least recently used images evicted, down to 75 %; it fails (CACHE_FULL) when what may go is not enough.
+   */
+  readonly maxBytes?: number | undefined;
+  /** What was used or pulled so recently is not evicted, in milliseconds; 60,000 by default. Uses are noted once a minute. */
+  readonly evictionGraceMs?: number | undefined;
   /** Receives the events of every call. It must not throw. */
   readonly onEvent?: EventSink | undefined;
 }

@@ -20,8 +20,8 @@ function describe(image: ImageDetails): string {
   const children: TreeNode[] = [
     { cells: ["root digest", `${image.rootDigest}  ${image.rootMediaType}`] },
     { cells: ["manifest digest", image.manifestDigest] },
-    ...image.layers.map(({ digest, size }) => ({
-      cells: ["layer digest", `${digest}  ${formatBytes(size)}`],
+    ...image.layers.map(({ digest, size, isCached }) => ({
+      cells: ["layer digest", `${digest}  ${formatBytes(size)}${isCached ? "" : ", not here"}`],
     })),
     { cells: ["platform", `${image.platform} (of ${image.platforms.join(", ")})`] },
     { cells: ["format", image.format] },

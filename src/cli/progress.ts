@@ -44,6 +44,8 @@ function lastingLine(event: CacheEvent, isVerbose: boolean): string | undefined 
       return `warning: ${event.reference === undefined ? "" : `${event.reference}: `}${printable(event.message)}`;
     case "waiting":
       return `waiting for another process that fetches ${event.reference}`;
+    case "evicted":
+      return `evicted ${printable(event.reference)}: ${formatBytes(event.bytes)} freed`;
     case "retry":
       return `retry ${event.attempt} in ${event.delayMs} ms: ${printable(event.url)}: ${printable(event.reason)}`;
     case "request":

@@ -6,6 +6,7 @@ import type { CacheOptions } from "../options.js";
 import { type PullPolicy, parsePullPolicy } from "../pull/policy.js";
 import type { Arguments } from "./arguments.js";
 import { type ProgressStyle, progressStyles } from "./progress.js";
+import { parseSize } from "./size.js";
 import type { OptionSpec } from "./verb.js";
 
 export const globalOptions: readonly OptionSpec[] = [
@@ -17,6 +18,11 @@ export const globalOptions: readonly OptionSpec[] = [
   },
   { name: "pull-policy", value: "POLICY", summary: "Always, IfNotPresent (default) or Never" },
   { name: "max-age", value: "AGE", summary: "ask again for what was checked longer ago, such as 30m or 7d" },
+  {
+    name: "max-size",
+    value: "SIZE",
+    summary: "what the cache may take, such as 500M; unused images are evicted (BPFCACHE_MAX_SIZE)",
+  },
   { name: "offline", summary: "open no connection" },
   { name: "via", value: "PROGRAM", summary: "what speaks to registries: http (default) or oras" },
   { name: "jobs", value: "N", summary: "images at a time (default 8)" },
@@ -41,6 +47,8 @@ export interface Settings {
   readonly allPlatforms: boolean;
   readonly pullPolicy: PullPolicy | undefined;
   readonly maxAgeMs: number | undefined;
+  /** What the cache is kept to, in bytes. */
+  readonly maxBytes: number | undefined;
   readonly isOffline: boolean;
   readonly via: "http" | "oras" | undefined;
   readonly jobs: number | undefined;
@@ -61,6 +69,7 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
     platform === undefined || platform === "all" ? [] : platform.split(",").map(parsePlatform);
   const pullPolicy = options.value("pull-policy");
   const maxAge = options.value("max-age");
+  const maxSize = options.value("max-size") ?? (environment["BPFCACHE_MAX_SIZE"] || undefined);
   const jobs = options.value("jobs");
   return {
     directory: options.value("cache-dir") ?? (environment["BPFCACHE_DIR"] || defaultDirectory(environment)),
@@ -69,6 +78,7 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
     allPlatforms: platform === "all",
     pullPolicy: pullPolicy === undefined ? undefined : parsePullPolicy(pullPolicy),
     maxAgeMs: maxAge === undefined ? undefined : parseDuration(maxAge),
+    maxBytes: maxSize === undefined ? undefined : parseSize(maxSize),
     isOffline: options.isSet("offline"),
     via: parseVia(options.value("via")),
     jobs: jobs === undefined ? undefined : parseJobs(jobs),
@@ -85,12 +95,13 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
 
 /** The settings as the library wants them. */
 export function toCacheOptions(settings: Settings): CacheOptions {
-  const { directory, platform, pullPolicy, isOffline, via, authFile, caFile, plainHttp } = settings;
+  const { directory, platform, pullPolicy, maxBytes, isOffline, via, authFile, caFile, plainHttp } = settings;
   const { hostsDirectory, registriesConf } = settings;
   return {
     directory,
     platform,
     pullPolicy,
+    maxBytes,
     offline: isOffline,
     via,
     authFile,
@@ -107,7 +118,8 @@ function defaultDirectory(environment: NodeJS.ProcessEnv): string {
 
 const unitMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-function parseDuration(text: string): number {
+/** In milliseconds. Throws USAGE. */
+export function parseDuration(text: string): number {
   const match = /^(\d+(?:\.\d+)?)([smhd])$/.exec(text);
   const unit = unitMs[match?.[2] ?? ""];
   if (match === null || unit === undefined) {

@@ -54,6 +54,13 @@ export type CacheEventBody =
       readonly bytes: number;
     }
   | { readonly event: "removed"; readonly reference: string; readonly bytes: number }
+  /** It was removed because the cache has a budget and something else needed the room. */
+  | {
+      readonly event: "evicted";
+      readonly reference: string;
+      readonly bytes: number;
+      readonly reason: string;
+    }
   /** One HTTP exchange; secrets are already redacted from `url`. `status` is 0 when no answer came. */
   | {
       readonly event: "request";

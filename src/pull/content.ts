@@ -13,6 +13,11 @@ import { fetchVerified, isInline } from "./fetch.js";
 import type { Flights, Passenger } from "./flights.js";
 import type { PullRequest } from "./request.js";
 
+/** What an image is made of besides its manifest. */
+export function blobsOf({ config, layers }: ImageManifest): (Descriptor & { readonly kind: BlobKind })[] {
+  return [{ ...config, kind: "config" }, ...layers.map((layer) => ({ ...layer, kind: "layer" as const }))];
+}
+
 /**
  * The content of one pull: from the store what is there, from the source what is not. It counts what it took, and
  * keeps its place in shared downloads until `leave`.

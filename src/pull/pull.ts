@@ -13,7 +13,7 @@ import type { LeaseGroup } from "../store/lease-group.js";
 import { type PublishedManifest, requireMayMove } from "../store/publish.js";
 import { manifestDigestOf, type RefRecord, rootDigestOf } from "../store/records.js";
 import type { Store } from "../store/store.js";
-import { Content } from "./content.js";
+import { blobsOf, Content } from "./content.js";
 import type { Flights } from "./flights.js";
 import { toRecord, warningsOf } from "./image-record.js";
 import type { PullOutcome, PullRequest, ResolvedRoot } from "./request.js";
@@ -134,6 +134,7 @@ export class Pull {
       image,
       layers: [],
       objects: [],
+      onEvent: this.#request.onEvent,
       leases: this.#leases,
     });
     this.#store.noteUse(digest, Date.now());
@@ -164,6 +165,7 @@ export class Pull {
     // Whom this pull waited for may have been taking in the same image under another name.
     const takenIn = this.#relink(manifests, etag);
     if (takenIn !== undefined) return takenIn;
+    this.#store.requireRoom(blobsOf(manifest), this.#ref(manifests[0], etag));
     const content = await this.#content.ofImage(manifest);
     const { platform, strict, signal } = this.#request;
     const entryPlatform = entryPlatformOf(manifests);
@@ -182,6 +184,7 @@ export class Pull {
       config: { digest: manifest.config.digest, bytes: content.config },
       layers: content.layers.map((layer) => ({ digest: layer.descriptor.digest, bytes: layer.bytes })),
       objects: image.objects,
+      onEvent: this.#request.onEvent,
       leases: this.#leases,
     });
     this.#store.noteUse(digest, Date.now());

@@ -34,7 +34,7 @@ export async function keepReferrers(
 ): Promise<Pick<PullOutcome, "requests" | "bytesFetched">> {
   const isAsked = request.referrers === true && request.policy !== "Never";
   if (!isAsked || request.source.referrers === undefined) return { requests: 0, bytesFetched: 0 };
-  const content = new Content(store, limits, blobs, request);
+  const content = new Content(store, limits, blobs, undefined, request);
   try {
     const keeper = new ReferrerKeeper(store, limits, request, content);
     let subjects = new Set<Digest>(records.flatMap(({ chain }) => chain));

@@ -1,18 +1,26 @@
-import { isDigest } from "../core/digest.js";
+import { type Digest, isDigest } from "../core/digest.js";
 import { parseReference } from "../core/reference.js";
 import type { Store } from "../store/store.js";
 import { type Answer, digestHeaders, found, notModified, refusal } from "./answer.js";
 
-/** A manifest or index of the repository `name`, by tag or digest, byte for byte as it was taken in. */
+/** What a tag or digest means in the repository `name` (`host/path`); undefined when it has no such manifest here. */
+export function manifestDigest(store: Store, name: string, what: string): Digest | undefined {
+  const digest = isDigest(what) ? what : store.rootOf(parseReference(`${name}:${what}`));
+  return digest !== undefined && store.belongsTo(name, "manifest", digest) ? digest : undefined;
+}
+
+/** A manifest or index, byte for byte as it was taken in. */
 export function answerManifest(
   store: Store,
-  name: string,
-  what: string,
+  {
+    name,
+    what,
+    digest,
+  }: { readonly name: string; readonly what: string; readonly digest: Digest | undefined },
   ifNoneMatch: string | undefined,
 ): Answer {
-  const digest = isDigest(what) ? what : store.rootOf(parseReference(`${name}:${what}`));
   const unknown = refusal(404, "MANIFEST_UNKNOWN", `${name} has no manifest ${what} in this cache`);
-  if (digest === undefined || !store.belongsTo(name, "manifest", digest)) return unknown;
+  if (digest === undefined) return unknown;
   const known = notModified(ifNoneMatch, digest);
   if (known !== undefined) return known;
   const manifest = store.manifest(digest);

@@ -10,7 +10,7 @@ import { BpfcacheError } from "../core/errors.js";
 import type { Store } from "../store/store.js";
 import { refusal } from "./answer.js";
 import { Passwords } from "./passwords.js";
-import { Registry } from "./registry.js";
+import { Registry, type RestoreLayers } from "./registry.js";
 
 export interface ServeOptions {
   /** Default 127.0.0.1: whoever can reach the port can read what is cached. */
@@ -37,10 +37,14 @@ export class RegistryServer {
   }
 
   /** Throws USAGE when the address cannot be listened on, or certificate or password file cannot be used. */
-  static async listen(store: Store, options: ServeOptions = {}): Promise<RegistryServer> {
+  static async listen(
+    store: Store,
+    options: ServeOptions = {},
+    restoreLayers?: RestoreLayers,
+  ): Promise<RegistryServer> {
     const { host = "127.0.0.1", port = 0, tls, htpasswdFile } = options;
     const passwords = htpasswdFile === undefined ? undefined : await Passwords.read(htpasswdFile);
-    const registry = new Registry(store);
+    const registry = new Registry(store, restoreLayers);
     const listener = (request: IncomingMessage, response: ServerResponse): void =>
       // Whatever fails here, the client must not wait for an answer.
       void respond(registry, passwords, request, response).catch(() => response.destroy());
@@ -101,7 +105,7 @@ async function respond(
 ): Promise<void> {
   const isKnown = passwords === undefined || (await passwords.accept(request.headers.authorization));
   const { status, headers, body } = isKnown
-    ? registry.answer(request.method ?? "GET", request.url ?? "/", request.headers)
+    ? await registry.answer(request.method ?? "GET", request.url ?? "/", request.headers)
     : refusal(401, "UNAUTHORIZED", "a user of this registry is needed", {
         "www-authenticate": 'Basic realm="bpfcache", charset="UTF-8"',
       });

@@ -3,6 +3,7 @@ import { BpfcacheError } from "../core/errors.js";
 import type { BpfGlobal, BpfSection } from "../image/elf/bpf-object.js";
 import type { Attachment } from "../image/formats/format.js";
 import type { Environment } from "./environment.js";
+import { isHeldBy } from "./holders.js";
 import { digestKey } from "./keys.js";
 import {
   type BlobEntry,
@@ -52,13 +53,18 @@ export interface InspectedObject extends CachedObject {
   readonly coreRelocations: number;
 }
 
+export interface InspectedLayer extends BlobEntry {
+  /** False after `prune` has dropped it: `restoreLayers` fetches it again. */
+  readonly isCached: boolean;
+}
+
 /** All that is known of an image: the JSON document `inspect`. */
 export interface ImageDetails extends CachedImage {
   readonly rootMediaType: string;
   /** What the root offers, cached or not; only its own for an image without an index. */
   readonly platforms: readonly string[];
   readonly configDigest: Digest;
-  readonly layers: readonly BlobEntry[];
+  readonly layers: readonly InspectedLayer[];
   readonly objects: readonly InspectedObject[];
   /** What else the image carries: a gadget's WebAssembly module, BTF and metadata, and layers without objects. */
   readonly attachments: readonly Attachment[];
@@ -90,7 +96,10 @@ export function describeImageFully(environment: Environment, record: RefRecord):
     rootMediaType: root === undefined ? "" : decodeManifest(root).mediaType,
     platforms: record.platforms.length > 0 ? record.platforms : [record.platform],
     configDigest: image.config.digest,
-    layers: image.layers,
+    layers: image.layers.map((layer) => ({
+      ...layer,
+      isCached: isHeldBy(environment, "layer", layer.digest, digestKey(manifestDigestOf(record))),
+    })),
     objects: image.objects.map(({ name, digest, size, layer }) => {
       const { programs, maps, sections, globals, license, byteOrder, coreRelocations } = factsOf(
         environment,

@@ -13,13 +13,23 @@ import {
 import { databaseFailure } from "./failure.js";
 import { checkDataFile } from "./header.js";
 import { probe } from "./probe.js";
-import { Tree, type TreeName, treeNames } from "./trees.js";
+import { type PageCounts, Tree, type TreeName, treeNames, usedPages } from "./trees.js";
 
 /** Raised by one with every change of the format that an older version cannot read. */
 export const schemaVersion = 1;
 
 const schemaKey = Buffer.from("schema");
 const environmentIdKey = Buffer.from("environmentId");
+
+const metaPages = 2;
+
+interface EnvironmentStats {
+  readonly lastPageNumber: number;
+  readonly pageSize: number;
+  /** The tree of named trees, and the one of free pages. */
+  readonly root: PageCounts;
+  readonly free: PageCounts;
+}
 
 /** Of all environments: lmdb-js hands every view of this process out of one buffer. */
 let viewsLive = 0;
@@ -119,6 +129,17 @@ export class Environment {
     }
   }
 
+  /** The size of data.mdb, and how much of it is free pages that the next writes use first. */
+  space(): { readonly fileBytes: number; readonly freeBytes: number } {
+    const { lastPageNumber, pageSize, root, free } = this.#stats();
+    const trees = treeNames.reduce((sum, name) => sum + this.tree(name).pages, 0);
+    const used = metaPages + usedPages(root) + usedPages(free) + trees;
+    return {
+      fileBytes: statSync(join(this.directory, dataFile)).size,
+      freeBytes: Math.max(0, lastPageNumber + 1 - used) * pageSize,
+    };
+  }
+
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
@@ -142,12 +163,13 @@ export class Environment {
   }
 
   #countedBytes(): number {
-    // lmdb-js documents the method and not what it returns.
-    const { lastPageNumber, pageSize } = this.#root.getStats() as {
-      lastPageNumber: number;
-      pageSize: number;
-    };
+    const { lastPageNumber, pageSize } = this.#stats();
     return (lastPageNumber + 1) * pageSize;
+  }
+
+  #stats(): EnvironmentStats {
+    // lmdb-js documents the method and not what it returns.
+    return this.#root.getStats() as EnvironmentStats;
   }
 
   #requireNoView(): void {

@@ -1,4 +1,5 @@
 import type { Digest } from "../core/digest.js";
+import { removeContent } from "./content-bytes.js";
 import type { Environment } from "./environment.js";
 import {
   digestKey,
@@ -17,6 +18,7 @@ import {
   type RefRecord,
   rootDigestOf,
 } from "./records.js";
+import { removeLastUse } from "./usage.js";
 import { decodeRecord } from "./values.js";
 
 /**
@@ -40,6 +42,15 @@ export function hold(environment: Environment, kind: ContentKind, digest: Digest
 }
 
 const present = Buffer.of(1);
+
+export function isHeldBy(
+  environment: Environment,
+  kind: ContentKind,
+  digest: Digest,
+  holder: Buffer,
+): boolean {
+  return environment.tree("heldBy").has(Buffer.concat([contentPrefix(kind, digest), holder]));
+}
 
 /** Whether the content is here: it is exactly when somebody holds it. */
 export function isHeld(environment: Environment, kind: ContentKind, digest: Digest): boolean {
@@ -67,6 +78,19 @@ export function referencesTo(environment: Environment, manifest: Digest): Buffer
   );
 }
 
+/** Removes a reference with everything that only it held. Returns the bytes that were freed. Only inside `commit`. */
+export function removeReference(environment: Environment, key: Buffer, record: RefRecord): number {
+  environment.tree("refs").remove(key);
+  return releaseReference(environment, key, record);
+}
+
+/** Removes content whoever holds it. Returns the bytes that were freed. Only inside `commit`. */
+export function removeFromAll(environment: Environment, kind: ContentKind, digest: Digest): number {
+  for (const key of environment.tree("heldBy").keys(contentPrefix(kind, digest)))
+    environment.tree("heldBy").remove(key);
+  return remove(environment, kind, digest);
+}
+
 /** Lets go of everything a reference held. Returns the bytes that were freed. Only inside `commit`. */
 export function releaseReference(environment: Environment, key: Buffer, record: RefRecord): number {
   let freed = 0;
@@ -77,12 +101,14 @@ export function releaseReference(environment: Environment, key: Buffer, record: 
 
 function release(environment: Environment, kind: ContentKind, digest: Digest, holder: Buffer): number {
   environment.tree("heldBy").remove(Buffer.concat([contentPrefix(kind, digest), holder]));
-  if (isHeld(environment, kind, digest)) {
-    return kind === "manifest" && isOnlyReferrer(environment, digest) ? forgetImage(environment, digest) : 0;
-  }
+  if (!isHeld(environment, kind, digest)) return remove(environment, kind, digest);
+  return kind === "manifest" && isOnlyReferrer(environment, digest) ? forgetImage(environment, digest) : 0;
+}
+
+function remove(environment: Environment, kind: ContentKind, digest: Digest): number {
   if (kind === "manifest") return removeManifest(environment, digest);
   if (kind === "object") return removeObject(environment, digest);
-  return removeValue(environment, blobTrees[kind], digest);
+  return removeContent(environment, blobTrees[kind], digestKey(digest));
 }
 
 /** Whether only what it refers to still needs a manifest. That anything refers is rare, and cheap to rule out. */
@@ -94,7 +120,7 @@ function isOnlyReferrer(environment: Environment, manifest: Digest): boolean {
 function removeManifest(environment: Environment, digest: Digest): number {
   const key = digestKey(digest);
   const image = imageOf(environment, digest);
-  let freed = removeValue(environment, "manifests", digest) + forgetImage(environment, digest);
+  let freed = removeContent(environment, "manifests", key) + forgetImage(environment, digest);
   if (image !== undefined) {
     freed += release(environment, "config", image.config.digest, key);
     for (const layer of image.layers) freed += release(environment, "layer", layer.digest, key);
@@ -108,7 +134,7 @@ function removeManifest(environment: Environment, digest: Digest): number {
 function forgetImage(environment: Environment, digest: Digest): number {
   const key = digestKey(digest);
   const image = imageOf(environment, digest);
-  environment.tree("usage").remove(key);
+  removeLastUse(environment, digest);
   for (const root of environment.tree("roots").keys(key)) environment.tree("roots").remove(root);
   if (image === undefined) return 0;
   environment.tree("images").remove(key);
@@ -143,19 +169,7 @@ function removeObject(environment: Environment, digest: Digest): number {
     for (const { name } of maps) environment.tree("byMap").remove(nameKey(name, digest));
     environment.tree("objectInfo").remove(key);
   }
-  return removeValue(environment, "objects", digest);
-}
-
-function removeValue(
-  environment: Environment,
-  name: "manifests" | "configs" | "layers" | "objects",
-  digest: Digest,
-): number {
-  const tree = environment.tree(name);
-  const key = digestKey(digest);
-  const bytes = tree.view(key)?.length ?? 0;
-  tree.remove(key);
-  return bytes;
+  return removeContent(environment, "objects", key);
 }
 
 /** A root that other platforms still hold must not go on naming a manifest that has just gone. */

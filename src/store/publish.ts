@@ -1,11 +1,15 @@
 import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
+import { type EventSink, emit } from "../core/events.js";
 import type { BpfObject } from "../image/elf/bpf-object.js";
+import { type Budget, keepWithin } from "./budget.js";
+import { contentBytes, putContent } from "./content-bytes.js";
 import type { Environment } from "./environment.js";
 import { hold, isHeld, releaseReference } from "./holders.js";
 import { digestKey, nameKey, referenceKey, rootKey } from "./keys.js";
 import type { LeaseGroup } from "./lease-group.js";
 import { type ImageRecord, type ObjectRecord, type RefRecord, rootDigestOf } from "./records.js";
+import { putLastUse } from "./usage.js";
 import { decodeRecord, encodeManifest, encodeRecord } from "./values.js";
 
 export interface PublishedManifest {
@@ -31,6 +35,8 @@ export interface Publication {
   readonly config?: PublishedBlob | undefined;
   readonly layers: readonly PublishedBlob[];
   readonly objects: readonly (PublishedBlob & { readonly facts: BpfObject })[];
+  /** Told of what was evicted to make room. */
+  readonly onEvent?: EventSink | undefined;
   /** What kept others from fetching the same; handed in with the publication. */
   readonly leases?: LeaseGroup | undefined;
 }
@@ -38,9 +44,10 @@ export interface Publication {
 /**
  * Makes an image readable: manifests, config, layers, objects, indexes, image and reference in one transaction, so
  * that a reader finds the old image or the new one and never half of either. What the reference meant before is let
- * go of in the same transaction. Throws ContentVanished or LeaseLost when it has to be pulled again.
+ * go of in the same transaction, and so is what must go for the budget to be kept. Throws ContentVanished or LeaseLost
+ * when it has to be pulled again, CACHE_FULL when too little may go.
  */
-export function publish(environment: Environment, publication: Publication): RefRecord {
+export function publish(environment: Environment, publication: Publication, budget?: Budget): RefRecord {
   const { ref, manifests, image } = publication;
   const [root, ...rest] = manifests;
   const manifest = rest.at(-1) ?? root;
@@ -49,14 +56,19 @@ export function publish(environment: Environment, publication: Publication): Ref
     chain: [root.digest, ...rest.map(({ digest }) => digest)],
     objects: image.objects,
   };
-  environment.commit(() => {
+  const evicted = environment.commit(() => {
     publication.leases?.handIn();
+    const before = contentBytes(environment);
     if (publication.mayMoveReference === false) requireSameRoot(environment, record);
     if (!environment.tree("images").has(digestKey(manifest.digest)))
       putImage(environment, manifest.digest, publication);
     for (const each of manifests) putManifest(environment, each);
     putReference(environment, record);
+    putLastUse(environment, manifest.digest, record.pulledAt);
+    return keepWithin(environment, budget, { before, except: manifest.digest });
   });
+  for (const { reference = "", bytes, reason } of evicted)
+    emit(publication.onEvent, { event: "evicted", reference, bytes, reason });
   return record;
 }
 
@@ -134,7 +146,7 @@ export class ContentVanished extends BpfcacheError {
 /** Only inside `commit`, before the manifest is held. */
 export function putManifest(environment: Environment, { digest, mediaType, bytes }: PublishedManifest): void {
   if (isHeld(environment, "manifest", digest)) return;
-  environment.tree("manifests").put(digestKey(digest), encodeManifest(mediaType, bytes));
+  putContent(environment, "manifests", digestKey(digest), encodeManifest(mediaType, bytes));
 }
 
 /** Only inside `commit`, before the blob is held. */
@@ -144,14 +156,14 @@ export function putOnce(
   { digest, bytes }: PublishedBlob,
 ): void {
   if (isHeld(environment, kind, digest)) return;
-  environment.tree(kind === "config" ? "configs" : "layers").put(digestKey(digest), asBuffer(bytes));
+  putContent(environment, kind === "config" ? "configs" : "layers", digestKey(digest), asBuffer(bytes));
 }
 
 function putObject(environment: Environment, { digest, bytes, facts }: Publication["objects"][number]): void {
   if (isHeld(environment, "object", digest)) return;
   const key = digestKey(digest);
   const record: ObjectRecord = { ...facts, size: bytes.byteLength };
-  environment.tree("objects").put(key, asBuffer(bytes));
+  putContent(environment, "objects", key, asBuffer(bytes));
   environment.tree("objectInfo").put(key, encodeRecord(record));
   for (const { name } of facts.programs) environment.tree("byProgram").put(nameKey(name, digest), present);
   for (const { name } of facts.maps) environment.tree("byMap").put(nameKey(name, digest), present);
@@ -159,6 +171,6 @@ function putObject(environment: Environment, { digest, bytes, facts }: Publicati
 
 const present = Buffer.of(1);
 
-function asBuffer(bytes: Uint8Array): Buffer {
+export function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }

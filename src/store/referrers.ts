@@ -1,4 +1,6 @@
 import type { Digest } from "../core/digest.js";
+import { type Budget, keepWithin } from "./budget.js";
+import { contentBytes } from "./content-bytes.js";
 import type { Environment } from "./environment.js";
 import { hold, isHeld, releaseReferrer, subjectsOf } from "./holders.js";
 import { digestKey, referrerKey, subjectHolder } from "./keys.js";
@@ -22,15 +24,19 @@ export function putReferrers(
   environment: Environment,
   subject: Digest,
   referrers: readonly PublishedReferrer[],
+  budget?: Budget,
 ): PublishedReferrer[] {
   if (referrers.length === 0) return [];
   return environment.commit(() => {
     if (!isHeld(environment, "manifest", subject)) return [];
-    return referrers.filter((referrer) => {
+    const before = contentBytes(environment);
+    const leftOut = referrers.filter((referrer) => {
       if (isWhatItRefersTo(environment, referrer.record.digest, subject)) return true;
       putReferrer(environment, referrer);
       return false;
     });
+    keepWithin(environment, budget, { before, except: subject });
+    return leftOut;
   });
 }
 

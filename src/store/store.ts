@@ -2,6 +2,7 @@ import { type Digest, verifyDigest } from "../core/digest.js";
 import { defaultLimits, type Limits } from "../core/limits.js";
 import { formatPlatform, type Platform, parsePlatform } from "../core/platform.js";
 import { parseReference, type Reference } from "../core/reference.js";
+import { type Budget, requireRoom } from "./budget.js";
 import {
   type Bytecode,
   BytecodeAccess,
@@ -10,14 +11,17 @@ import {
   notCached,
 } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
+import { type Usage, usageOf } from "./disk-usage.js";
+import { droppedLayers, putLayersBack } from "./drop-layers.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
+import type { Removed } from "./evict.js";
 import {
   type ContentKind,
   holdersOf,
   isHeld,
   manifestOfHolder,
   referencesTo,
-  releaseReference,
+  removeReference,
   subjectsOf,
 } from "./holders.js";
 import { HostMemory } from "./hosts.js";
@@ -26,8 +30,10 @@ import { LeaseGroup } from "./lease-group.js";
 import { Leases } from "./leases.js";
 import { type ListFilter, listImages } from "./list.js";
 import { find, findReference } from "./lookup.js";
-import { type Publication, publish, putReference } from "./publish.js";
+import { type PruneOptions, type PruneResult, prune } from "./prune.js";
+import { type Publication, type PublishedBlob, publish, putReference } from "./publish.js";
 import {
+  type BlobEntry,
   type ImageRecord,
   manifestDigestOf,
   type PinRecord,
@@ -42,8 +48,15 @@ import { decodeManifest, decodeRecord, encodeRecord, type StoredManifest } from 
 
 export type BlobKind = "config" | "layer";
 
+interface SizedBlob {
+  readonly kind: BlobKind;
+  readonly digest: Digest;
+  readonly size: number;
+}
+
 export interface StoreOptions extends EnvironmentOptions {
   readonly limits?: Limits | undefined;
+  readonly budget?: Budget | undefined;
 }
 
 /**
@@ -55,19 +68,21 @@ export class Store {
   readonly #environment: Environment;
   readonly #bytecode: BytecodeAccess;
   readonly #leases: Leases;
+  readonly #budget: Budget | undefined;
   /** How registries want to be authenticated to. */
   readonly hosts: HostMemory;
 
-  private constructor(environment: Environment, limits: Limits) {
+  private constructor(environment: Environment, limits: Limits, budget: Budget | undefined) {
     this.#environment = environment;
     this.#leases = new Leases(environment, limits);
+    this.#budget = budget;
     this.#bytecode = new BytecodeAccess(environment);
     this.hosts = new HostMemory(environment);
   }
 
   /** See `Environment.open`. */
   static open(options: StoreOptions = {}): Store {
-    return new Store(Environment.open(options), options.limits ?? defaultLimits);
+    return new Store(Environment.open(options), options.limits ?? defaultLimits, options.budget);
   }
 
   get directory(): string {
@@ -90,15 +105,54 @@ export class Store {
   }
 
   publish(publication: Publication): RefRecord {
-    return publish(this.#environment, publication);
+    return publish(this.#environment, publication, this.#budget);
+  }
+
+  /**
+   * Before they are fetched: whether blobs that are not here can have room, when what `replaced` means now goes.
+   * Throws CACHE_FULL.
+   */
+  requireRoom(blobs: readonly SizedBlob[], replaced?: Pick<RefRecord, "reference" | "platform">): void {
+    this.#read((environment) => {
+      const missing = blobs.filter(({ kind, digest }) => !isHeld(environment, kind, digest));
+      const sizes = new Map(missing.map(({ digest, size }) => [digest, size]));
+      const bytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+      const key = replaced && referenceKey(replaced.reference, replaced.platform);
+      requireRoom(environment, this.#budget, bytes, key);
+    });
+  }
+
+  /** Those layers of an image that prune has dropped. Undefined when the image is not here. */
+  droppedLayers(manifest: Digest): readonly BlobEntry[] | undefined {
+    return this.#read((environment) => {
+      const row = environment.tree("images").get(digestKey(manifest));
+      return row && droppedLayers(environment, manifest, decodeRecord<ImageRecord>(row));
+    });
+  }
+
+  /** See `putLayersBack`. */
+  putLayersBack(
+    manifest: Digest,
+    layers: readonly PublishedBlob[],
+  ): { readonly isWhole: boolean; readonly evicted: readonly Removed[] } {
+    return putLayersBack(this.#environment, manifest, layers, this.#budget);
+  }
+
+  /** See `prune`. */
+  prune(options: PruneOptions): Promise<PruneResult> {
+    return prune(this.#environment, options);
+  }
+
+  usage(): Usage {
+    return this.#read((environment) => usageOf(environment, this.#budget));
   }
 
   /**
    * Keeps documents that refer to a manifest, as long as that is here; nothing, when it has been removed meanwhile.
-   * Returns those that are left out because they are what they refer to, directly or in a circle.
+   * Returns those that are left out because they are what they refer to, directly or in a circle. Throws CACHE_FULL.
    */
   putReferrers(subject: Digest, referrers: readonly PublishedReferrer[]): PublishedReferrer[] {
-    return putReferrers(this.#environment, subject, referrers);
+    return putReferrers(this.#environment, subject, referrers, this.#budget);
   }
 
   /** What refers to a manifest and is kept with it. */
@@ -211,8 +265,7 @@ export class Store {
       if (rows.length === 0) throw notCached(reference);
       let bytesFreed = 0;
       for (const { key, record } of rows) {
-        this.#environment.tree("refs").remove(key);
-        bytesFreed += releaseReference(this.#environment, key, record);
+        bytesFreed += removeReference(this.#environment, key, record);
       }
       if (!this.#environment.tree("refs").hasPrefix(referencePrefix(name)))
         removePin(this.#environment, name);

@@ -67,6 +67,13 @@ export class Tree {
     return [...this.#database.getKeys({ start: prefix, ...endOf(prefix) })];
   }
 
+  /** At most `limit` of the keys that begin with `prefix`, those after `position` when there is one. */
+  keysAfter(prefix: Buffer, position: Buffer | undefined, limit: number): Buffer[] {
+    // The least key that is greater than another is that one with a zero byte behind it.
+    const start = position === undefined ? prefix : Buffer.concat([position, Buffer.of(0)]);
+    return [...this.#database.getKeys({ start, ...endOf(prefix), limit })];
+  }
+
   entries(prefix: Buffer = empty): { key: Buffer; value: Buffer }[] {
     return [...this.#database.getRange({ start: prefix, ...endOf(prefix) })];
   }
@@ -79,9 +86,25 @@ export class Tree {
   get size(): number {
     return this.#database.getCount();
   }
+
+  /** Pages that hold its keys and values. */
+  get pages(): number {
+    return usedPages(this.#database.getStats() as PageCounts);
+  }
 }
 
 const empty = Buffer.alloc(0);
+
+/** What lmdb-js says of a B+ tree; its types leave it out. */
+export interface PageCounts {
+  readonly treeBranchPageCount: number;
+  readonly treeLeafPageCount: number;
+  readonly overflowPages: number;
+}
+
+export function usedPages({ treeBranchPageCount, treeLeafPageCount, overflowPages }: PageCounts): number {
+  return treeBranchPageCount + treeLeafPageCount + overflowPages;
+}
 
 /** The first key after every key with the prefix: the prefix with its last byte below 255 raised by one. */
 function endOf(prefix: Buffer): { end?: Buffer } {

@@ -1,14 +1,18 @@
 import type { Digest } from "../core/digest.js";
 import type { Environment } from "./environment.js";
-import { digestKey, referencePrefix } from "./keys.js";
+import { digestKey, readDigestKey, referencePrefix } from "./keys.js";
 import type { PinRecord } from "./records.js";
 import { decodeRecord, decodeTime, encodeRecord, encodeTime } from "./values.js";
 
-// Rows of the tree usage: a manifest's digest key for when it was last used (its first byte is 1 or 2), and
-// "pin", a zero byte and the reference for a pin.
+// Rows of the tree usage: a manifest's digest key for when it was last used (its first byte is 1 or 2); "lru", a zero
+// byte, that time and the digest key for the order in which images were used; and "pin", a zero byte and the reference
+// for a pin.
 
 /** Uses closer together than this are one: a much-read image then costs one write a minute. */
-const useBucketMs = 60_000;
+export const useBucketMs = 60_000;
+
+const orderPrefix = Buffer.from("lru\0");
+const timeBytes = 8;
 
 const pinPrefix = Buffer.from("pin\0");
 
@@ -26,9 +30,68 @@ export function noteUse(environment: Environment, manifest: Digest, now: number)
   const last = lastUsedAt(environment, manifest);
   if (last !== undefined && Math.abs(now - last) < useBucketMs) return;
   environment.commit(() => {
-    const key = digestKey(manifest);
-    if (environment.tree("images").has(key)) environment.tree("usage").put(key, encodeTime(now));
+    if (environment.tree("images").has(digestKey(manifest))) putLastUse(environment, manifest, now);
   });
+}
+
+/** Only inside `commit`, and of an image that is here. */
+export function putLastUse(environment: Environment, manifest: Digest, time: number): void {
+  removeLastUse(environment, manifest);
+  environment.tree("usage").put(digestKey(manifest), encodeTime(time));
+  environment.tree("usage").put(orderKey(time, manifest), present);
+}
+
+/** Only inside `commit`. */
+export function removeLastUse(environment: Environment, manifest: Digest): void {
+  const last = lastUsedAt(environment, manifest);
+  if (last === undefined) return;
+  environment.tree("usage").remove(digestKey(manifest));
+  environment.tree("usage").remove(orderKey(last, manifest));
+}
+
+const present = Buffer.of(1);
+
+function orderKey(time: number, manifest: Digest): Buffer {
+  const at = Buffer.alloc(timeBytes);
+  at.writeBigUInt64BE(BigInt(time));
+  return Buffer.concat([orderPrefix, at, digestKey(manifest)]);
+}
+
+export interface LastUse {
+  readonly manifest: Digest;
+  /** Milliseconds since 1970. */
+  readonly usedAt: number;
+  /** Where it stands in the order. */
+  readonly position: Buffer;
+}
+
+/** The images whose last use is longest ago, the first of them first: at most `limit`, after `position` if given. */
+export function leastRecentlyUsed(
+  environment: Environment,
+  position: Buffer | undefined,
+  limit: number,
+): LastUse[] {
+  return environment
+    .tree("usage")
+    .keysAfter(orderPrefix, position, limit)
+    .map((key) => ({
+      manifest: readDigestKey(key, orderPrefix.length + timeBytes).digest,
+      usedAt: Number(key.readBigUInt64BE(orderPrefix.length)),
+      position: key,
+    }));
+}
+
+/**
+ * Makes the order anew from the times of use; an image without one counts as used at `unknownUse`. Only inside
+ * `commit`.
+ */
+export function rebuildUsageIndex(environment: Environment, unknownUse: number = Date.now()): void {
+  const usage = environment.tree("usage");
+  for (const key of usage.keys(orderPrefix)) usage.remove(key);
+  for (const key of environment.tree("images").keys()) {
+    const { digest } = readDigestKey(key);
+    putLastUse(environment, digest, lastUsedAt(environment, digest) ?? unknownUse);
+  }
 }
 
 export function isPinned(environment: Environment, reference: string): boolean {

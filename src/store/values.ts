@@ -54,6 +54,15 @@ export function decodeTime(value: Buffer): number {
   return Number(value.readBigUInt64BE(1));
 }
 
+/** A count that fits a JavaScript number. */
+export function encodeCount(count: number): Buffer {
+  return encodeTime(count);
+}
+
+export function decodeCount(value: Buffer): number {
+  return decodeTime(value);
+}
+
 function requireVersion(value: Buffer): void {
   if (value.length < 3 || value[0] !== formatVersion) {
     throw new BpfcacheError("CACHE_CORRUPT", "a value of the database has an unknown format");

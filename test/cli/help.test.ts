@@ -13,6 +13,8 @@ const verbs = [
   "remove",
   "pin",
   "unpin",
+  "prune",
+  "usage",
   "serve",
 ];
 

@@ -143,7 +143,7 @@ describe("the result of", () => {
       ...image,
       rootMediaType: "application/vnd.oci.image.index.v1+json",
       platforms: ["linux/amd64", "linux/arm64"],
-      layers: [{ digest, mediaType: expect.any(String), size: expect.any(Number) }],
+      layers: [{ digest, mediaType: expect.any(String), size: expect.any(Number), isCached: true }],
       objects: [
         {
           ...object,

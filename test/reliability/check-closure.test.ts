@@ -2,11 +2,12 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { BytecodeCache } from "../../src/cache.js";
 import { digestOf } from "../../src/core/digest.js";
 import { openCache } from "../../src/open-cache.js";
+import { contentBytes, recountBytes } from "../../src/store/content-bytes.js";
 import { Environment } from "../../src/store/environment.js";
 import type { RootRecord } from "../../src/store/records.js";
 import { putReferrers } from "../../src/store/referrers.js";
 import type { TreeName } from "../../src/store/trees.js";
-import { decodeRecord, encodeRecord } from "../../src/store/values.js";
+import { decodeRecord, encodeCount, encodeRecord } from "../../src/store/values.js";
 import { bytecodeImage, imageIndex, minimalBpfElf, writeLayout } from "../support/image-builder.js";
 import { publishedReferrer } from "../support/referrer.js";
 import { checkClosure } from "./check-closure.js";
@@ -71,6 +72,29 @@ describe("the check that a cache has all it needs and nothing else", () => {
       expect(checkClosure(cache.directory), row.key.toString("hex")).not.toEqual([]);
       environment.commit(() => environment.tree(name).put(row.key, row.value));
     }
+  });
+
+  it("misses a time of use and its place in the order", () => {
+    const rows = environment
+      .tree("usage")
+      .entries()
+      .filter(({ key }) => !key.toString("latin1").startsWith("pin"));
+    expect(rows).toHaveLength(2);
+    for (const row of rows) {
+      environment.commit(() => environment.tree("usage").remove(row.key));
+      expect(checkClosure(cache.directory), row.key.toString("hex")).not.toEqual([]);
+      environment.commit(() => environment.tree("usage").put(row.key, row.value));
+    }
+  });
+
+  it("finds a total that is not that of the content", () => {
+    const total = environment.snapshot(() => contentBytes(environment));
+    environment.commit(() =>
+      environment.tree("meta").put(Buffer.from("contentBytes"), encodeCount(total + 1)),
+    );
+    expect(checkClosure(cache.directory)).toEqual([expect.stringContaining(`${total + 1} are counted`)]);
+    environment.commit(() => recountBytes(environment));
+    expect(checkClosure(cache.directory)).toEqual([]);
   });
 
   it.each([...derived.slice(1), "usage" as const])("finds a row in %s that nothing needs", (name) => {

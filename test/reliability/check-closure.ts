@@ -1,7 +1,8 @@
 import { type Digest, digestAlgorithm, digestOf } from "../../src/core/digest.js";
 import { BpfcacheError } from "../../src/core/errors.js";
+import { contentBytes } from "../../src/store/content-bytes.js";
 import { Environment } from "../../src/store/environment.js";
-import { digestKey, nameKey, readDigestKey, referrerKey, rootKey } from "../../src/store/keys.js";
+import { digestKey, nameKey, referrerKey, rootKey } from "../../src/store/keys.js";
 import {
   type ImageRecord,
   manifestDigestOf,
@@ -12,18 +13,22 @@ import {
   rootDigestOf,
 } from "../../src/store/records.js";
 import type { TreeName } from "../../src/store/trees.js";
-import { decodeManifest, decodeRecord } from "../../src/store/values.js";
+import { decodeManifest, decodeRecord, decodeTime } from "../../src/store/values.js";
 
 /**
  * Everything that is wrong with what is in a cache, as sentences; nothing when all is well. From the references, all
  * rows that must be there are worked out anew, and compared with those that are: none is missing, none is too many,
- * and every value hashes to its name. A directory without a cache has nothing wrong with it.
+ * and every value hashes to its name. A directory without a cache has nothing wrong with it. With `mayLackLayers` an
+ * image may be without layers, as `prune` leaves it: then it must not hold them either.
  */
-export function checkClosure(directory: string): string[] {
+export function checkClosure(
+  directory: string,
+  options: { readonly mayLackLayers?: boolean } = {},
+): string[] {
   const environment = openIfThere(directory);
   if (environment === undefined) return [];
   try {
-    return environment.snapshot(() => new ClosureCheck(environment).run());
+    return environment.snapshot(() => new ClosureCheck(environment, options.mayLackLayers === true).run());
   } finally {
     environment.close();
   }
@@ -57,13 +62,20 @@ type ContentTree = "manifests" | "configs" | "layers" | "objects";
 
 const heldKind = { manifest: 1, config: 2, layer: 3, object: 4 } as const;
 
+function heldKey(kind: keyof typeof heldKind, digest: Digest, holder: Buffer): Buffer {
+  return Buffer.concat([Buffer.of(heldKind[kind]), digestKey(digest), holder]);
+}
+
 class ClosureCheck {
   readonly #environment: Environment;
   readonly #faults: string[] = [];
   readonly #expected = new Map<DerivedTree, Set<string>>(derivedTrees.map((name) => [name, new Set()]));
 
-  constructor(environment: Environment) {
+  readonly #mayLackLayers: boolean;
+
+  constructor(environment: Environment, mayLackLayers: boolean) {
     this.#environment = environment;
+    this.#mayLackLayers = mayLackLayers;
   }
 
   run(): string[] {
@@ -73,6 +85,7 @@ class ClosureCheck {
     for (const name of derivedTrees) this.#compare(name);
     this.#roots();
     this.#usage();
+    this.#total();
     return this.#faults;
   }
 
@@ -103,6 +116,7 @@ class ClosureCheck {
     this.#expectContent("configs", image.config.digest);
     this.#expectHeld("config", image.config.digest, key);
     for (const { digest } of image.layers) {
+      if (this.#mayLackLayers && !this.#isHeld("layer", digest, key)) continue;
       this.#expectContent("layers", digest);
       this.#expectHeld("layer", digest, key);
     }
@@ -171,7 +185,11 @@ class ClosureCheck {
   }
 
   #expectHeld(kind: keyof typeof heldKind, digest: Digest, holder: Buffer): void {
-    this.#expect("heldBy", Buffer.concat([Buffer.of(heldKind[kind]), digestKey(digest), holder]));
+    this.#expect("heldBy", heldKey(kind, digest, holder));
+  }
+
+  #isHeld(kind: keyof typeof heldKind, digest: Digest, holder: Buffer): boolean {
+    return this.#environment.tree("heldBy").has(heldKey(kind, digest, holder));
   }
 
   #expectContent(tree: ContentTree, digest: Digest): void {
@@ -203,15 +221,41 @@ class ClosureCheck {
     }
   }
 
-  /** Times of use are of images that are here, pins of references that are here. */
+  /** Every image has a time of use and, in the order, a row for that time; pins are of references that are here. */
   #usage(): void {
+    const usage = this.#environment.tree("usage");
+    const expected = new Set<string>();
+    for (const image of this.#expected.get("images") ?? []) {
+      const time = usage.get(Buffer.from(image, "hex"));
+      if (time === undefined) this.#fault(`usage: ${image} has no time of use`);
+      const at = Buffer.alloc(8);
+      at.writeBigUInt64BE(BigInt(time === undefined ? 0 : decodeTime(time)));
+      expected
+        .add(image)
+        .add(Buffer.concat([Buffer.from("lru\0"), at, Buffer.from(image, "hex")]).toString("hex"));
+    }
     const pin = Buffer.from("pin\0");
-    for (const key of this.#environment.tree("usage").keys()) {
-      const isNeeded = key.subarray(0, pin.length).equals(pin)
+    for (const key of usage.keys()) {
+      const isPin = key.subarray(0, pin.length).equals(pin);
+      const isNeeded = isPin
         ? this.#environment.tree("refs").hasPrefix(key.subarray(pin.length))
-        : this.#environment.tree("images").has(digestKey(readDigestKey(key).digest));
+        : expected.delete(key.toString("hex"));
       if (!isNeeded) this.#fault(`usage: nothing needs ${key.toString("hex")}`);
     }
+    for (const key of expected) this.#fault(`usage: ${key} is missing`);
+  }
+
+  /** The sum that is kept is that of what is there. */
+  #total(): void {
+    const lengths = (["manifests", "configs", "layers", "objects"] as const).flatMap((name) =>
+      this.#environment
+        .tree(name)
+        .entries()
+        .map(({ value }) => value.length),
+    );
+    const total = lengths.reduce((sum, length) => sum + length, 0);
+    const kept = contentBytes(this.#environment);
+    if (kept !== total) this.#fault(`meta: the content has ${total} bytes, ${kept} are counted`);
   }
 
   #keys(name: TreeName): string[] {

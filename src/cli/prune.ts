@@ -1,0 +1,56 @@
+import { BpfcacheError } from "../core/errors.js";
+import type { RemovalReason, Removed } from "../store/evict.js";
+import type { PruneResult } from "../store/prune.js";
+import { formatBytes, table } from "./output.js";
+import { parseDuration } from "./settings.js";
+import type { VerbContext } from "./verb.js";
+import { withCache } from "./with-cache.js";
+
+const reasons: Readonly<Record<RemovalReason, string>> = {
+  size: "least recently used",
+  age: "not used for long",
+  "keep-last": "newer ones stay",
+  layers: "layer; its objects stay",
+  unreferenced: "no reference needs it: damage",
+};
+
+export async function run(context: VerbContext): Promise<void> {
+  const { options, settings, output, signal } = context;
+  const olderThan = options.value("older-than");
+  const keepLast = options.value("keep-last");
+  const dryRun = options.isSet("dry-run");
+  const request = {
+    maxBytes: settings.maxBytes,
+    olderThanMs: olderThan === undefined ? undefined : parseDuration(olderThan),
+    keepLast: keepLast === undefined ? undefined : parseCount(keepLast),
+    unreferenced: options.isSet("unreferenced"),
+    dropLayers: options.isSet("drop-layers"),
+    dryRun,
+    signal,
+  };
+  const result = await withCache(context, (cache) => cache.prune(request));
+  output.result(result, () => describe(result, dryRun));
+}
+
+function describe({ removed, bytesFreed }: PruneResult, isDryRun: boolean): string {
+  if (removed.length === 0) return "nothing to remove\n";
+  const rows = removed.map((each) => [
+    nameOf(each),
+    each.platform ?? "",
+    formatBytes(each.bytes),
+    reasons[each.reason],
+  ]);
+  const sum = isDryRun
+    ? `${removed.length} would go and free ${formatBytes(bytesFreed)}; nothing was changed\n`
+    : `${removed.length} removed, ${formatBytes(bytesFreed)} freed\n`;
+  return `${table([["REMOVED", "PLATFORM", "FREED", "WHY"], ...rows])}${sum}`;
+}
+
+function nameOf({ reference, digest }: Removed): string {
+  return reference ?? digest ?? "";
+}
+
+function parseCount(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new BpfcacheError("USAGE", `--keep-last takes a whole number, not ${JSON.stringify(text)}`);
+}
