@@ -9,7 +9,7 @@ import { requireAgreement } from "../image/formats/cross-check.js";
 import { parseManifest } from "../image/manifest.js";
 import { indexMediaTypes } from "../image/media-types.js";
 import { platformOfEntry, platformsOf, selectPlatform } from "../image/select-platform.js";
-import { type PublishedManifest, requireMayMove } from "../store/publish.js";
+import { type Publication, type PublishedManifest, requireMayMove } from "../store/publish.js";
 import { manifestDigestOf, type RefRecord, rootDigestOf } from "../store/records.js";
 import type { Store } from "../store/store.js";
 import { Content } from "./content.js";
@@ -36,12 +36,12 @@ export class Pull {
     try {
       const known = this.#store.findReference(this.#request.reference, this.#request.platform);
       const root = await this.#resolve(known);
-      if (root === undefined && known !== undefined) return this.#confirm(known);
+      if (root === undefined && known !== undefined) return await this.#confirm(known);
       if (root === undefined)
         throw new BpfcacheError("INTERNAL", "the source said unchanged of what it was not told");
       if (known !== undefined && this.#request.mayMoveReference === false) requireMayMove(known, root.digest);
       const chain = await this.#descend(root);
-      const record = this.#relink(chain, root.etag) ?? (await this.#takeIn(chain, root.etag));
+      const record = (await this.#relink(chain, root.etag)) ?? (await this.#takeIn(chain, root.etag));
       return this.#outcome(this.#content.bytesFetched > 0 ? this.#request.source.name : "cache", record);
     } finally {
       this.#content.leave();
@@ -69,10 +69,12 @@ export class Pull {
     return { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes, etag };
   }
 
-  #confirm(known: RefRecord): PullOutcome {
+  async #confirm(known: RefRecord): Promise<PullOutcome> {
     if (this.#request.strict === true) requireStored(this.#store, known, this.#request.reference);
-    this.#store.noteChecked(known, Date.now());
-    this.#store.noteUse(manifestDigestOf(known), Date.now());
+    await this.#write(() => {
+      this.#store.noteChecked(known, Date.now());
+      this.#store.noteUse(manifestDigestOf(known), Date.now());
+    }, 0);
     return this.#outcome("cache", known);
   }
 
@@ -102,16 +104,16 @@ export class Pull {
   }
 
   /** When the image is here already, only the reference is new. */
-  #relink(
+  async #relink(
     manifests: readonly [PublishedManifest, ...PublishedManifest[]],
     etag: string | undefined,
-  ): RefRecord | undefined {
+  ): Promise<RefRecord | undefined> {
     const digest = lastOf(manifests).digest;
     const image = this.#store.image(digest);
     if (image === undefined) return undefined;
     requireByteOrder(image.objects, this.#request.platform);
     if (this.#request.strict === true) requireAgreement(image.disagreements);
-    const record = this.#store.publish({
+    const record = await this.#publish({
       ref: this.#ref(manifests[0], etag),
       mayMoveReference: this.#request.mayMoveReference,
       manifests,
@@ -119,7 +121,6 @@ export class Pull {
       layers: [],
       objects: [],
     });
-    this.#store.noteUse(digest, Date.now());
     this.#emitPublished(record);
     return record;
   }
@@ -144,7 +145,7 @@ export class Pull {
       signal,
     });
     throwIfAborted(signal);
-    const record = this.#store.publish({
+    const record = await this.#publish({
       ref: this.#ref(manifests[0], etag),
       mayMoveReference: this.#request.mayMoveReference,
       manifests,
@@ -153,10 +154,27 @@ export class Pull {
       layers: content.layers.map((layer) => ({ digest: layer.descriptor.digest, bytes: layer.bytes })),
       objects: image.objects,
     });
-    this.#store.noteUse(digest, Date.now());
     for (const message of warningsOf(image)) this.#warn(message);
     this.#emitPublished(record);
     return record;
+  }
+
+  #publish(publication: Publication): Promise<RefRecord> {
+    const bytes = [...publication.layers, ...publication.objects].map((blob) => blob.bytes.byteLength);
+    return this.#write(
+      () => {
+        const record = this.#store.publish(publication);
+        this.#store.noteUse(manifestDigestOf(record), Date.now());
+        return record;
+      },
+      bytes.reduce((sum, size) => sum + size, 0),
+    );
+  }
+
+  /** Now, or together with what others at work have to write. */
+  async #write<T>(write: () => T, bytes: number): Promise<T> {
+    const { group } = this.#request;
+    return group === undefined ? write() : group.run(write, bytes);
   }
 
   #ref(root: PublishedManifest, etag: string | undefined): Omit<RefRecord, "chain" | "objects"> {

@@ -2,6 +2,7 @@ import type { EventSink } from "../core/events.js";
 import type { Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
 import type { ImageSource } from "../source/image-source.js";
+import type { GroupCommit } from "../store/group-commit.js";
 import type { PublishedManifest } from "../store/publish.js";
 import type { RefRecord } from "../store/records.js";
 import type { PullPolicy } from "./policy.js";
@@ -19,6 +20,8 @@ export interface PullRequest {
   readonly mayMoveReference?: boolean | undefined;
   /** Labels or metadata that do not fit the objects are INVALID_IMAGE, also of an image that is here already. */
   readonly strict?: boolean | undefined;
+  /** Publish together with others that are taken in at the same time. */
+  readonly group?: GroupCommit | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: EventSink | undefined;
 }

@@ -10,6 +10,7 @@ import {
 } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
+import { GroupCommit } from "./group-commit.js";
 import { holdersOf, isHeld, manifestOfHolder, releaseReference } from "./holders.js";
 import { HostMemory } from "./hosts.js";
 import { digestKey, referenceKey, referencePrefix } from "./keys.js";
@@ -66,6 +67,11 @@ export class Store {
 
   publish(publication: Publication): RefRecord {
     return publish(this.#environment, publication);
+  }
+
+  /** For many at work at the same time: what they write together costs one commit. */
+  groupCommit(): GroupCommit {
+    return new GroupCommit(this.#environment);
   }
 
   /** The load record of a manifest that is here with everything it needs. */
