@@ -4,10 +4,10 @@ import { withLimits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
 import type { BatchOptions, CacheOptions, PulledImage, PullOptions, SeedOptions } from "./options.js";
-import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
+import { type BatchResult, takeAll } from "./pull/batch.js";
 import { Puller } from "./pull/puller.js";
 import type { PullOutcome, PullRequest } from "./pull/request.js";
-import { openSeed } from "./pull/seed.js";
+import { seedAll } from "./pull/seed.js";
 import { platformOf, type ReadOptions } from "./reader.js";
 import { RegistryServer, type ServeOptions } from "./serve/server.js";
 import type { ImageSource } from "./source/image-source.js";
@@ -17,7 +17,7 @@ import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import type { ListFilter } from "./store/list.js";
 import { Store } from "./store/store.js";
 
-type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference">;
+type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference" | "group">;
 
 /** A cache of eBPF images: pulls them in, and reads them as `BytecodeReader` does. Made by `openCache`. */
 export class BytecodeCache {
@@ -68,22 +68,26 @@ export class BytecodeCache {
   }
 
   /**
-   * Takes in images from OCI layout directories, as if pulled. References that are cached already and mean something
-   * else are left alone, and reported as failed, unless `overwrite` is set.
+   * Takes in images from files, as if pulled: OCI layouts, as directories or tar archives, Docker's archives, single
+   * eBPF objects, and directories of them; told by their contents, packed or not. References that are cached already
+   * and mean something else are left alone, and reported as failed, unless `overwrite` is set. Throws, when there is
+   * nothing but a file that cannot be read: NOT_FOUND, INVALID_IMAGE, USAGE for names that are missing, CACHE_FULL.
    */
   async seed(paths: readonly string[], options: SeedOptions = {}): Promise<BatchResult<PulledImage>> {
-    const how = { policy: "Always", mayMoveReference: options.overwrite === true } as const;
-    const batches: BatchResult<PulledImage>[] = [];
-    for (const path of paths) {
-      const source = await openSeed(path, options.as, withLimits(this.#options.limits));
-      const references = source.list().map(({ reference }) => reference.toString());
-      try {
-        batches.push(await this.#takeAll(source, references, options, how));
-      } finally {
-        await source.close();
-      }
-    }
-    return mergeBatches(batches);
+    const how = {
+      policy: "Always",
+      mayMoveReference: options.overwrite === true,
+      group: this.#store.groupCommit(),
+    } as const;
+    const { as, input } = options;
+    const [signal, onEvent] = [this.#signal(options.signal), this.#sink(options.onEvent)];
+    const limits = withLimits(this.#options.limits);
+    const { directory } = this.#store;
+    return this.#track(() =>
+      seedAll({ paths, input, as, limits, directory, signal, onEvent }, (source, references) =>
+        this.#takeAll(source, references, options, how),
+      ),
+    );
   }
 
   /** What is cached, or the part of it that matches. Throws USAGE for a malformed platform. */
@@ -167,10 +171,11 @@ export class BytecodeCache {
     const take = (reference: string): Promise<readonly PulledImage[]> =>
       this.#track(async () => {
         const request = this.#request(source, parseReference(reference), options, how);
-        const outcomes =
+        const pull = async (): Promise<readonly PullOutcome[]> =>
           options.allPlatforms === true
-            ? await this.#puller.pullAllPlatforms(request)
+            ? this.#puller.pullAllPlatforms(request)
             : [await this.#puller.pull(request)];
+        const outcomes = await (how.group === undefined ? pull() : how.group.join(pull));
         return outcomes.map((outcome) => this.#toPulled(outcome));
       });
     return takeAll(references, take, { jobs: options.jobs, onEvent: this.#sink(options.onEvent) });
