@@ -62,9 +62,11 @@ export class LayoutReferrers {
       const document = await this.#read(entry);
       const subject = document?.subject?.digest;
       if (document === undefined || subject === undefined) continue;
-      const artifactType =
-        document.artifactType ?? (document.kind === "manifest" ? document.config.mediaType : undefined);
-      append(found, subject, [{ artifactType, annotations: document.annotations, ...defined(entry) }]);
+      const ofConfig = document.kind === "manifest" ? document.config.mediaType : undefined;
+      const artifactType = entry.artifactType ?? document.artifactType ?? ofConfig;
+      // As a registry would list it: with the manifest's own annotations (distribution-spec, "Listing Referrers").
+      const annotations = document.annotations ?? entry.annotations;
+      append(found, subject, [{ ...entry, artifactType, annotations }]);
     }
     return found;
   }
@@ -73,16 +75,6 @@ export class LayoutReferrers {
 function isUnnamed(entry: Descriptor): boolean {
   const isManifest = manifestMediaTypes.has(entry.mediaType) || indexMediaTypes.has(entry.mediaType);
   return isManifest && entry.platform === undefined && nameOf(entry) === undefined;
-}
-
-/** Without the members that are there but undefined, which would hide others. */
-function defined(entry: Descriptor): Descriptor {
-  const { artifactType, annotations, ...rest } = entry;
-  return {
-    ...rest,
-    ...(artifactType === undefined ? {} : { artifactType }),
-    ...(annotations === undefined ? {} : { annotations }),
-  };
 }
 
 function append<K>(map: Map<K, Descriptor[]>, key: K, entries: readonly Descriptor[]): void {
