@@ -13,13 +13,13 @@ import type {
   PullOptions,
   SeedOptions,
 } from "./options.js";
-import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
+import { type BatchResult, takeAll } from "./pull/batch.js";
 import type { ListedImage } from "./pull/image-list.js";
 import type { PullPolicy } from "./pull/policy.js";
 import { Puller } from "./pull/puller.js";
 import type { PullOutcome, PullRequest } from "./pull/request.js";
 import { type RestoredLayers, restoreLayers, restoreLayersOf } from "./pull/restore-layers.js";
-import { openSeed } from "./pull/seed.js";
+import { seedAll } from "./pull/seed.js";
 import { platformOf, type ReadOptions } from "./reader.js";
 import { RegistryServer, type ServeOptions } from "./serve/server.js";
 import type { ImageSource } from "./source/image-source.js";
@@ -32,7 +32,7 @@ import type { ListFilter } from "./store/list.js";
 import type { PruneOptions, PruneResult } from "./store/prune.js";
 import { Store } from "./store/store.js";
 
-type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference" | "referrers">;
+type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference" | "referrers" | "group">;
 
 /** A cache of eBPF images: pulls them in, and reads them as `BytecodeReader` does. Made by `openCache`. */
 export class BytecodeCache {
@@ -96,23 +96,28 @@ export class BytecodeCache {
   }
 
   /**
-   * Takes in images from OCI layout directories, as if pulled. References that are cached already and mean something
-   * else are left alone, and reported as failed, unless `overwrite` is set.
+   * Takes in images from files, as if pulled: OCI layouts, as directories or tar archives, Docker's archives, single
+   * eBPF objects, and directories of them; told by their contents, packed or not. References that are cached already
+   * and mean something else are left alone, and reported as failed, unless `overwrite` is set. Throws, when there is
+   * nothing but a file that cannot be read: NOT_FOUND, INVALID_IMAGE, USAGE for names that are missing, CACHE_FULL.
    */
   async seed(paths: readonly string[], options: SeedOptions = {}): Promise<BatchResult<PulledImage>> {
     const { overwrite = false, referrers = true } = options;
-    const how = { policy: "Always", mayMoveReference: overwrite, referrers } as const;
-    const batches: BatchResult<PulledImage>[] = [];
-    for (const path of paths) {
-      const source = await openSeed(path, options.as, withLimits(this.#options.limits));
-      const references = source.list().map(({ reference }) => reference.toString());
-      try {
-        batches.push(await this.#takeAll(source, references, options, () => how));
-      } finally {
-        await source.close();
-      }
-    }
-    return mergeBatches(batches);
+    const how = {
+      policy: "Always",
+      mayMoveReference: overwrite,
+      referrers,
+      group: this.#store.groupCommit(),
+    } as const;
+    const { as, input } = options;
+    const [signal, onEvent] = [this.#signal(options.signal), this.#sink(options.onEvent)];
+    const limits = withLimits(this.#options.limits);
+    const { directory } = this.#store;
+    return this.#track(() =>
+      seedAll({ paths, input, as, limits, directory, signal, onEvent }, (source, references) =>
+        this.#takeAll(source, references, options, () => how),
+      ),
+    );
   }
 
   /**
@@ -256,11 +261,13 @@ export class BytecodeCache {
   ): Promise<BatchResult<PulledImage>> {
     const take = (reference: string): Promise<readonly PulledImage[]> =>
       this.#track(async () => {
-        const request = this.#request(source, parseReference(reference), options, how(reference));
-        const outcomes =
+        const manner = how(reference);
+        const request = this.#request(source, parseReference(reference), options, manner);
+        const pull = async (): Promise<readonly PullOutcome[]> =>
           options.allPlatforms === true
-            ? await this.#puller.pullAllPlatforms(request)
+            ? this.#puller.pullAllPlatforms(request)
             : [await this.#puller.pull(request)];
+        const outcomes = await (manner.group === undefined ? pull() : manner.group.join(pull));
         return outcomes.map((outcome) => this.#toPulled(outcome));
       });
     return takeAll(references, take, { jobs: options.jobs, onEvent: this.#sink(options.onEvent) });

@@ -69,8 +69,13 @@ export interface BatchOptions extends PullOptions {
 }
 
 export interface SeedOptions extends BatchOptions {
-  /** The repository, as `host/path`, that bare tags in a layout belong to. */
+  /**
+   * The repository, as `host/path`, that bare tags in a file belong to. For the one image of a file in which nothing
+   * has a name, its whole reference; the tag is `latest` when there is none.
+   */
   readonly as?: string | undefined;
+  /** What the path `-` reads. */
+  readonly input?: AsyncIterable<Uint8Array> | undefined;
   /** Let references that are cached already move to what the files name. */
   readonly overwrite?: boolean | undefined;
 }

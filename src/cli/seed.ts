@@ -6,6 +6,7 @@ export async function run(context: VerbContext): Promise<void> {
   const { words, options, settings, output, signal } = context;
   const result = await withCache(context, (cache) =>
     cache.seed(words, {
+      input: words.includes("-") ? process.stdin : undefined,
       as: options.value("as"),
       overwrite: options.isSet("overwrite"),
       strict: options.isSet("strict"),

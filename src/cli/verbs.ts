@@ -56,13 +56,18 @@ export const verbs: readonly VerbSpec[] = [
   {
     name: "seed",
     usage: "PATH…",
-    summary: "take in images from OCI layout directories",
+    summary: "take in images from layouts, archives and object files; - is standard input",
     options: [
-      { name: "as", value: "REPOSITORY", summary: "the repository that bare tags belong to" },
+      { name: "as", value: "REF", summary: "the repository of bare tags, or the name of what has none" },
       { name: "overwrite", summary: "let cached references move to what the files name" },
       strict,
     ],
-    examples: ["seed ./layout", "seed ./layout --as quay.io/org/xdp"],
+    examples: [
+      "seed ./layout images.tar.gz",
+      "seed ./layout --as quay.io/org/xdp",
+      "seed xdp.o --as quay.io/org/xdp:v1",
+      "seed - < images.tar",
+    ],
     words: { ...many, areReferences: false },
     takesAllPlatforms: true,
     load: () => import("./seed.js"),

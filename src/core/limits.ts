@@ -1,5 +1,6 @@
 const KiB = 1024;
 const MiB = 1024 * KiB;
+const GiB = 1024 * MiB;
 
 /** Every bound bpfcache puts on what it reads from elsewhere. Exceeding a size or a count is INVALID_IMAGE. */
 export interface Limits {
@@ -16,6 +17,10 @@ export interface Limits {
   /** One extracted eBPF object; bpfman (Go) has the same cap. */
   readonly objectBytes: number;
   readonly tarEntries: number;
+  /** Files in an archive of images; their names and places are held while it is read, some 200 bytes each. */
+  readonly archiveEntries: number;
+  /** An archive of images unpacked. One that is compressed or piped takes this much of the disk for a while. */
+  readonly archiveBytes: number;
   /** One label value: `io.ebpf.*` labels are JSON written by strangers. */
   readonly labelBytes: number;
   /** A token service's answer; as go-containerregistry. */
@@ -54,6 +59,8 @@ export const defaultLimits: Limits = Object.freeze({
   inflationRatio: 1000,
   objectBytes: 16 * MiB,
   tarEntries: 10_000,
+  archiveEntries: 500_000,
+  archiveBytes: 64 * GiB,
   labelBytes: 64 * KiB,
   tokenBytes: 64 * KiB,
   errorBodyBytes: 8 * KiB,

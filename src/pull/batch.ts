@@ -17,7 +17,7 @@ export interface BatchResult<T> {
   readonly lock: Readonly<Record<string, string>>;
 }
 
-interface Taken {
+export interface Taken {
   readonly reference: string;
   readonly rootDigest: string;
 }

@@ -10,7 +10,7 @@ import { parseManifest } from "../image/manifest.js";
 import { indexMediaTypes } from "../image/media-types.js";
 import { platformOfEntry, platformsOf, selectPlatform } from "../image/select-platform.js";
 import type { LeaseGroup } from "../store/lease-group.js";
-import { type PublishedManifest, requireMayMove } from "../store/publish.js";
+import { type Publication, type PublishedManifest, requireMayMove } from "../store/publish.js";
 import { manifestDigestOf, type RefRecord, rootDigestOf } from "../store/records.js";
 import type { Store } from "../store/store.js";
 import { blobsOf, Content } from "./content.js";
@@ -47,12 +47,12 @@ export class Pull {
     try {
       const known = this.#store.findReference(this.#request.reference, this.#request.platform);
       const root = await this.#resolve(known);
-      if (root === undefined && known !== undefined) return this.#confirm(known);
+      if (root === undefined && known !== undefined) return await this.#confirm(known);
       if (root === undefined)
         throw new BpfcacheError("INTERNAL", "the source said unchanged of what it was not told");
       if (known !== undefined && this.#request.mayMoveReference === false) requireMayMove(known, root.digest);
       const chain = await this.#descend(root);
-      const record = this.#relink(chain, root.etag) ?? (await this.#takeIn(chain, root.etag));
+      const record = (await this.#relink(chain, root.etag)) ?? (await this.#takeIn(chain, root.etag));
       return this.#outcome(this.#content.bytesFetched > 0 ? this.#request.source.name : "cache", record);
     } finally {
       this.#content.leave();
@@ -80,10 +80,12 @@ export class Pull {
     return { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes, etag };
   }
 
-  #confirm(known: RefRecord): PullOutcome {
+  async #confirm(known: RefRecord): Promise<PullOutcome> {
     if (this.#request.strict === true) requireStored(this.#store, known, this.#request.reference);
-    this.#store.noteChecked(known, Date.now(), this.#leases);
-    this.#store.noteUse(manifestDigestOf(known), Date.now());
+    await this.#write(() => {
+      this.#store.noteChecked(known, Date.now(), this.#leases);
+      this.#store.noteUse(manifestDigestOf(known), Date.now());
+    }, 0);
     return this.#outcome("cache", known);
   }
 
@@ -113,10 +115,10 @@ export class Pull {
   }
 
   /** When the image is here already, only the reference is new. */
-  #relink(
+  async #relink(
     manifests: readonly [PublishedManifest, ...PublishedManifest[]],
     etag: string | undefined,
-  ): RefRecord | undefined {
+  ): Promise<RefRecord | undefined> {
     const digest = lastOf(manifests).digest;
     const image = this.#store.image(digest);
     if (image === undefined) return undefined;
@@ -127,7 +129,7 @@ export class Pull {
       this.#emitHit(current);
       return current;
     }
-    const record = this.#store.publish({
+    const record = await this.#publish({
       ref: this.#ref(manifests[0], etag),
       mayMoveReference: this.#request.mayMoveReference,
       manifests,
@@ -137,7 +139,6 @@ export class Pull {
       onEvent: this.#request.onEvent,
       leases: this.#leases,
     });
-    this.#store.noteUse(digest, Date.now());
     this.#emitPublished(record);
     return record;
   }
@@ -163,7 +164,7 @@ export class Pull {
     formatOf(manifest);
     await this.#content.leaseBlobs(manifest);
     // Whom this pull waited for may have been taking in the same image under another name.
-    const takenIn = this.#relink(manifests, etag);
+    const takenIn = await this.#relink(manifests, etag);
     if (takenIn !== undefined) return takenIn;
     this.#store.requireRoom(blobsOf(manifest), this.#ref(manifests[0], etag));
     const content = await this.#content.ofImage(manifest);
@@ -176,7 +177,7 @@ export class Pull {
       signal,
     });
     throwIfAborted(signal);
-    const record = this.#store.publish({
+    const record = await this.#publish({
       ref: this.#ref(manifests[0], etag),
       mayMoveReference: this.#request.mayMoveReference,
       manifests,
@@ -187,10 +188,23 @@ export class Pull {
       onEvent: this.#request.onEvent,
       leases: this.#leases,
     });
-    this.#store.noteUse(digest, Date.now());
     for (const message of warningsOf(image)) this.#warn(message);
     this.#emitPublished(record);
     return record;
+  }
+
+  #publish(publication: Publication): Promise<RefRecord> {
+    const bytes = [...publication.layers, ...publication.objects].map((blob) => blob.bytes.byteLength);
+    return this.#write(
+      () => this.#store.publish(publication),
+      bytes.reduce((sum, size) => sum + size, 0),
+    );
+  }
+
+  /** Now, or together with what others at work have to write. */
+  async #write<T>(write: () => T, bytes: number): Promise<T> {
+    const { group } = this.#request;
+    return group === undefined ? write() : group.run(write, bytes);
   }
 
   #ref(root: PublishedManifest, etag: string | undefined): Omit<RefRecord, "chain" | "objects"> {

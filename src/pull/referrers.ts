@@ -33,7 +33,10 @@ export async function keepReferrers(
   records: readonly RootRecord[],
 ): Promise<Pick<PullOutcome, "requests" | "bytesFetched">> {
   const isAsked = request.referrers === true && request.policy !== "Never";
-  if (!isAsked || request.source.referrers === undefined) return { requests: 0, bytesFetched: 0 };
+  if (!isAsked || request.source.referrers === undefined) {
+    if (isAsked && request.source.isLocal !== true) warnOfIgnorance(request);
+    return { requests: 0, bytesFetched: 0 };
+  }
   const content = new Content(store, limits, blobs, undefined, request);
   try {
     const keeper = new ReferrerKeeper(store, limits, request, content);
@@ -44,6 +47,11 @@ export async function keepReferrers(
   } finally {
     content.leave();
   }
+}
+
+function warnOfIgnorance({ onEvent, reference, source }: PullRequest): void {
+  const message = `signatures and attestations are not kept: ${source.name} is not asked for them`;
+  emit(onEvent, { event: "warning", reference: reference.toString(), message });
 }
 
 class ReferrerKeeper {

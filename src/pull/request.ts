@@ -2,6 +2,7 @@ import type { EventSink } from "../core/events.js";
 import type { Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
 import type { ImageSource } from "../source/image-source.js";
+import type { GroupCommit } from "../store/group-commit.js";
 import type { PublishedManifest } from "../store/publish.js";
 import type { RefRecord } from "../store/records.js";
 import type { PullPolicy } from "./policy.js";
@@ -21,6 +22,8 @@ export interface PullRequest {
   readonly strict?: boolean | undefined;
   /** Also keep what signs and attests the image. */
   readonly referrers?: boolean | undefined;
+  /** Publish together with others that are taken in at the same time. */
+  readonly group?: GroupCommit | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: EventSink | undefined;
 }

@@ -1,172 +1,120 @@
-import { constants } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
-import { join } from "node:path";
-import { z } from "zod";
 import { type Digest, digestAlgorithm, digestHex, verifyDigest } from "../core/digest.js";
 import { BpfcacheError, throwIfAborted } from "../core/errors.js";
 import { defaultLimits, type Limits } from "../core/limits.js";
-import { parseReference, type Reference } from "../core/reference.js";
-import { annotationsSchema, type Descriptor, descriptorSchema } from "../image/descriptor.js";
-import { parseManifest } from "../image/manifest.js";
-import type { ImageSource, Resolution, ResolveOptions, SourceOptions } from "./image-source.js";
-
-const chunkBytes = 256 * 1024;
-
-const indexSchema = z.object({
-  schemaVersion: z.literal(2),
-  manifests: z.array(descriptorSchema).max(100_000),
-  annotations: annotationsSchema,
-});
-
-/** An image that a layout's index names. */
-export interface LayoutEntry {
-  readonly reference: Reference;
-  readonly descriptor: Descriptor;
-}
+import type { Reference } from "../core/reference.js";
+import type { Descriptor } from "../image/descriptor.js";
+import { type ManifestDocument, parseManifest } from "../image/manifest.js";
+import { indexMediaTypes } from "../image/media-types.js";
+import type { Referrer, Resolution, ResolveOptions, SourceOptions } from "./image-source.js";
+import { DirectoryFiles } from "./layout/directory-files.js";
+import type { FileSource } from "./layout/file-source.js";
+import { type Files, readWhole } from "./layout/files.js";
+import { type LayoutIndex, mayBeImage, nameOf, readLayoutIndex } from "./layout/layout-index.js";
+import { LayoutReferrers } from "./layout/layout-referrers.js";
+import { type GivenName, type ImageWithReference, type NamelyImage, nameImages } from "./layout/names.js";
 
 export interface LayoutOptions {
-  /** The repository that bare tags belong to, as `host/path`; without it they have no reference. */
-  readonly repository?: string | undefined;
+  /** What bare tags, or the one image without a name, are called. */
+  readonly givenName?: GivenName | undefined;
   readonly limits?: Limits | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
-/**
- * A directory in the OCI image layout (image-spec, image-layout.md) as a source. Blobs must be regular files: a
- * planted symbolic link is not followed (go-containerregistry#2306).
- */
-export class OciLayoutSource implements ImageSource {
+/** An OCI image layout (image-spec, image-layout.md), in a directory or in a tar archive, as a source. */
+export class OciLayoutSource implements FileSource {
   readonly name = "layout";
   readonly isLocal = true;
-  readonly #directory: string;
+  readonly #files: Files;
   readonly #limits: Limits;
-  readonly #entries: readonly LayoutEntry[];
-  /** Tags without a repository. */
-  readonly bareTags: readonly string[];
+  readonly #images: readonly ImageWithReference<Descriptor>[];
+  readonly #byName: ReadonlyMap<string, Descriptor>;
+  readonly #byDigest: ReadonlyMap<Digest, Descriptor>;
+  readonly #referrers: LayoutReferrers;
 
-  private constructor(directory: string, limits: Limits, index: LayoutIndex) {
-    this.#directory = directory;
+  private constructor(
+    files: Files,
+    limits: Limits,
+    index: LayoutIndex,
+    images: readonly ImageWithReference<Descriptor>[],
+  ) {
+    this.#files = files;
     this.#limits = limits;
-    this.#entries = index.entries;
-    this.bareTags = index.bareTags;
+    this.#images = images;
+    this.#byName = new Map(images.map(({ reference, image }) => [reference.toString(), image]));
+    this.#byDigest = new Map(images.map(({ image }) => [image.digest, image]));
+    this.#referrers = new LayoutReferrers(index, (entry) => manifestOrNothing(files, entry, limits));
   }
 
-  /** Throws NOT_FOUND when the directory is no layout, INVALID_IMAGE when its index is malformed. */
-  static async open(directory: string, options: LayoutOptions = {}): Promise<OciLayoutSource> {
-    const limits = options.limits ?? defaultLimits;
-    await requireLayout(directory);
-    const bytes = await readWhole(join(directory, "index.json"), limits.manifestBytes * 16);
-    return new OciLayoutSource(directory, limits, readIndex(bytes, options.repository));
+  /**
+   * The files belong to the source from then on. Throws NOT_FOUND when they are no layout or name no image,
+   * INVALID_IMAGE when the index is malformed, USAGE when names are missing or malformed.
+   */
+  static async open(from: string | Files, options: LayoutOptions = {}): Promise<OciLayoutSource> {
+    const { limits = defaultLimits, givenName, signal } = options;
+    const files = typeof from === "string" ? new DirectoryFiles(from) : from;
+    const index = await readLayoutIndex(files, { maxBytes: limits.manifestBytes * 16, signal });
+    const images = nameImages(files.where, await imagesIn(index, files, limits), givenName);
+    return new OciLayoutSource(files, limits, index, images);
   }
 
-  /** Every image that has a reference, in the index's order. */
-  list(): readonly LayoutEntry[] {
-    return this.#entries;
+  references(): readonly Reference[] {
+    return this.#images.map(({ reference }) => reference);
   }
 
   async resolve(reference: Reference, options: ResolveOptions = {}): Promise<Resolution> {
-    throwIfAborted(options.signal);
-    const descriptor = await this.#descriptorOf(reference);
-    if (options.known?.digest === descriptor.digest) return { unchanged: true, bytesFetched: 0 };
-    const bytes = await readWhole(this.#blobPath(descriptor.digest), this.#limits.manifestBytes);
-    verifyDigest(bytes, descriptor.digest, "the manifest in the layout");
-    return { unchanged: false, descriptor: { ...descriptor, size: bytes.length }, bytes };
+    const { signal, known } = options;
+    throwIfAborted(signal);
+    const { digest } = reference;
+    const descriptor =
+      digest === undefined ? this.#byName.get(reference.toString()) : this.#byDigest.get(digest);
+    if (descriptor !== undefined && known?.digest === descriptor.digest)
+      return { unchanged: true, bytesFetched: 0 };
+    const wanted = descriptor?.digest ?? digest;
+    if (wanted === undefined) {
+      throw new BpfcacheError("NOT_FOUND", `the layout ${this.#files.where} has no such image`, {
+        reference: reference.toString(),
+      });
+    }
+    const bytes = await readWhole(this.#files, blobPath(wanted), {
+      maxBytes: this.#limits.manifestBytes,
+      signal,
+    });
+    verifyDigest(bytes, wanted, "the manifest in the layout");
+    // A digest may also name a child of an index; what kind of document that is, it says itself.
+    const mediaType = descriptor?.mediaType ?? parseManifest(bytes, "application/json").mediaType;
+    return {
+      unchanged: false,
+      descriptor: { ...descriptor, mediaType, digest: wanted, size: bytes.length },
+      bytes,
+    };
   }
 
   async fetch(
     _reference: Reference,
-    descriptor: Descriptor,
-    options: SourceOptions = {},
+    { digest, size }: Descriptor,
+    { signal }: SourceOptions = {},
   ): Promise<AsyncIterable<Uint8Array>> {
-    throwIfAborted(options.signal);
-    const file = await openRegular(this.#blobPath(descriptor.digest)).catch((error: unknown) => {
-      throw isNotFound(error) ? lacking(descriptor.digest, error) : error;
-    });
-    return chunksOf(file, descriptor.size + 1, options.signal);
+    throwIfAborted(signal);
+    try {
+      return await this.#files.read(blobPath(digest), { maxBytes: size + 1, signal });
+    } catch (error) {
+      throw isNotFound(error) ? lacking(digest, error) : error;
+    }
+  }
+
+  /** What the layout has that is about a manifest: see `LayoutReferrers`. */
+  async referrers(
+    _reference: Reference,
+    subject: Digest,
+    { signal }: SourceOptions = {},
+  ): Promise<readonly Referrer[]> {
+    throwIfAborted(signal);
+    return this.#referrers.list(subject);
   }
 
   async close(): Promise<void> {
-    // Every file is closed when its reading ends.
+    await this.#files.close();
   }
-
-  async #descriptorOf(reference: Reference): Promise<Descriptor> {
-    const { digest } = reference;
-    const entry = this.#entries.find((candidate) =>
-      digest === undefined
-        ? candidate.reference.toString() === reference.toString()
-        : candidate.descriptor.digest === digest,
-    );
-    if (entry !== undefined) return entry.descriptor;
-    if (digest === undefined) {
-      throw new BpfcacheError("NOT_FOUND", `the layout ${this.#directory} has no such image`, {
-        reference: reference.toString(),
-      });
-    }
-    // A digest may also name a child of an index; what kind of document it is, it says itself.
-    const bytes = await readWhole(this.#blobPath(digest), this.#limits.manifestBytes);
-    const { mediaType } = parseManifest(bytes, "application/json");
-    return { mediaType, digest, size: bytes.length };
-  }
-
-  #blobPath(digest: Digest): string {
-    return join(this.#directory, "blobs", digestAlgorithm(digest), digestHex(digest));
-  }
-}
-
-interface LayoutIndex {
-  readonly entries: readonly LayoutEntry[];
-  readonly bareTags: readonly string[];
-}
-
-async function requireLayout(directory: string): Promise<void> {
-  let marker: Buffer;
-  try {
-    marker = await readWhole(join(directory, "oci-layout"), 64 * 1024);
-  } catch (cause) {
-    throw new BpfcacheError(
-      "NOT_FOUND",
-      `${directory} is not an OCI image layout: it has no readable oci-layout file`,
-      {
-        cause,
-      },
-    );
-  }
-  if (!/"imageLayoutVersion"\s*:\s*"1\.\d+\.\d+"/.test(marker.toString())) {
-    throw new BpfcacheError(
-      "INVALID_IMAGE",
-      `${directory}/oci-layout names no layout version that bpfcache knows`,
-    );
-  }
-}
-
-function readIndex(bytes: Buffer, repository: string | undefined): LayoutIndex {
-  let json: unknown;
-  try {
-    json = JSON.parse(bytes.toString("utf8"));
-  } catch (cause) {
-    throw new BpfcacheError("INVALID_IMAGE", "the layout's index.json is not JSON", { cause });
-  }
-  const result = indexSchema.safeParse(json);
-  if (!result.success) throw new BpfcacheError("INVALID_IMAGE", "the layout's index.json is malformed");
-  const entries: LayoutEntry[] = [];
-  const bareTags: string[] = [];
-  for (const descriptor of result.data.manifests) {
-    const name = nameOf(descriptor);
-    if (name === undefined || isStatementTag(name)) continue; // Untagged: a child of an index, or a referrer.
-    if (name.includes("/")) entries.push({ reference: parseReference(name), descriptor });
-    else if (repository === undefined) bareTags.push(name);
-    else entries.push({ reference: parseReference(`${repository}:${name}`), descriptor });
-  }
-  return { entries, bareTags };
-}
-
-/** cosign's and the referrers fall-back's tags: what they name belongs to an image and is none. */
-function isStatementTag(name: string): boolean {
-  return /(?:^|:)sha(?:256|512)-[0-9a-f]{32,128}(?:\.(?:sig|att|sbom))?$/.test(name);
-}
-
-/** containerd writes whole references beside the specification's own annotation, which it uses for the bare tag. */
-function nameOf({ annotations }: Descriptor): string | undefined {
-  return annotations?.["io.containerd.image.name"] ?? annotations?.["org.opencontainers.image.ref.name"];
 }
 
 function isNotFound(error: unknown): boolean {
@@ -179,51 +127,44 @@ function lacking(digest: Digest, cause: unknown): BpfcacheError {
   return new BpfcacheError("NOT_FOUND", message, { cause });
 }
 
-async function openRegular(path: string): Promise<FileHandle> {
-  let file: FileHandle;
-  try {
-    file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
-  } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
-    if (code === "ENOENT") throw new BpfcacheError("NOT_FOUND", `${path} does not exist`, { cause });
-    if (code === "ELOOP") throw new BpfcacheError("INVALID_IMAGE", `${path} is a symbolic link`, { cause });
-    throw new BpfcacheError(
-      "NOT_FOUND",
-      `cannot read ${path}: ${cause instanceof Error ? cause.message : cause}`,
-      { cause },
-    );
-  }
-  if ((await file.stat()).isFile()) return file;
-  await file.close();
-  throw new BpfcacheError("INVALID_IMAGE", `${path} is not a regular file`);
+function blobPath(digest: Digest): string {
+  return `blobs/${digestAlgorithm(digest)}/${digestHex(digest)}`;
 }
 
-async function readWhole(path: string, maxBytes: number): Promise<Buffer> {
-  const file = await openRegular(path);
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
-  for await (const chunk of chunksOf(file, maxBytes + 1, undefined)) {
-    chunks.push(chunk);
-    bytes += chunk.byteLength;
+/** The images that have names; where none has, those that are no part of another. */
+async function imagesIn(
+  index: LayoutIndex,
+  files: Files,
+  limits: Limits,
+): Promise<readonly NamelyImage<Descriptor>[]> {
+  const images = new Map(index.filter(mayBeImage).map((entry) => [entry.digest, entry]));
+  const named = index.filter(mayBeImage).flatMap((entry) => {
+    const name = nameOf(entry);
+    return name === undefined ? [] : [{ names: [name], image: images.get(entry.digest) ?? entry }];
+  });
+  if (named.length > 0) return named;
+  const parts = new Set<Digest>();
+  for (const entry of images.size < 2 ? [] : images.values()) {
+    if (!indexMediaTypes.has(entry.mediaType)) continue;
+    const document = await manifestOrNothing(files, entry, limits);
+    if (document?.kind === "index") for (const { digest } of document.manifests) parts.add(digest);
   }
-  if (bytes > maxBytes) throw new BpfcacheError("INVALID_IMAGE", `${path} is longer than ${maxBytes} bytes`);
-  return Buffer.concat(chunks);
+  const roots = [...images.values()].filter(({ digest }) => !parts.has(digest));
+  return roots.map((image) => ({ names: [], image }));
 }
 
-async function* chunksOf(
-  file: FileHandle,
-  maxBytes: number,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array> {
+/** A document in the layout; nothing when it is missing or malformed, which matters only when it is pulled. */
+async function manifestOrNothing(
+  files: Files,
+  { digest, mediaType }: Descriptor,
+  { manifestBytes }: Limits,
+): Promise<ManifestDocument | undefined> {
   try {
-    for (let left = maxBytes; left > 0; ) {
-      throwIfAborted(signal);
-      const { bytesRead, buffer } = await file.read(Buffer.allocUnsafe(Math.min(chunkBytes, left)));
-      if (bytesRead === 0) return;
-      left -= bytesRead;
-      yield buffer.subarray(0, bytesRead);
-    }
-  } finally {
-    await file.close();
+    const bytes = await readWhole(files, blobPath(digest), { maxBytes: manifestBytes });
+    verifyDigest(bytes, digest, "the manifest in the layout");
+    return parseManifest(bytes, mediaType);
+  } catch (error) {
+    if (error instanceof BpfcacheError) return undefined;
+    throw error;
   }
 }

@@ -50,6 +50,7 @@ export class Environment {
   readonly #trees = new Map<TreeName, Tree>();
   readonly #isTemporary: boolean;
   #isClosed = false;
+  #isCommitting = false;
 
   private constructor(directory: string, isTemporary: boolean, root: RootDatabase<Buffer, Buffer>) {
     this.directory = directory;
@@ -93,17 +94,22 @@ export class Environment {
    * Runs `write` in one transaction: on return all of it is on the disk and visible to every process, or, when it
    * throws, none of it ever was. It must not wait for anything: no other process can write meanwhile. This is
    * transactionSync because lmdb-js's asynchronous commits lose errors (a full disk ends the process) and do not
-   * roll back when the callback throws. Throws CACHE_FULL or CACHE_CORRUPT.
+   * roll back when the callback throws. Inside another `commit` it becomes a part of that one.
+   * Throws CACHE_FULL or CACHE_CORRUPT.
    */
   commit<T>(write: () => T): T {
+    if (this.#isCommitting) return write();
     this.#requireOpen();
     this.#requireNoView();
+    this.#isCommitting = true;
     try {
       const result = this.#root.transactionSync(write);
       this.#extendShortFile();
       return result;
     } catch (error) {
       throw databaseFailure(error, this.directory);
+    } finally {
+      this.#isCommitting = false;
     }
   }
 

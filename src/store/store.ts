@@ -15,6 +15,7 @@ import { type Usage, usageOf } from "./disk-usage.js";
 import { droppedLayers, putLayersBack } from "./drop-layers.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
 import type { Removed } from "./evict.js";
+import { GroupCommit } from "./group-commit.js";
 import {
   type ContentKind,
   holdersOf,
@@ -158,6 +159,11 @@ export class Store {
   /** What refers to a manifest and is kept with it. */
   referrersOf(subject: Digest): ReferrerRecord[] {
     return this.#read((environment) => referrersOf(environment, subject));
+  }
+
+  /** For many at work at the same time: what they write together costs one commit. */
+  groupCommit(): GroupCommit {
+    return new GroupCommit(this.#environment);
   }
 
   /** The load record of a manifest that is here with everything it needs. */

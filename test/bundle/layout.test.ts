@@ -97,7 +97,7 @@ describe("an exported layout", () => {
     const output = newPath("layout");
     await cache.export([byDigest], { output });
     const source = await OciLayoutSource.open(output);
-    expect(source.list().map(({ reference }) => reference.toString())).toEqual([byDigest]);
+    expect(source.references().map(String)).toEqual([byDigest]);
   });
 
   it("keeps the root of an index of which not all is cached, and says what is missing", async () => {

@@ -65,7 +65,7 @@ describe("what is signed and attested of an image", () => {
     const output = newPath("layout");
     await cache.export([reference], { output });
     const source = await OciLayoutSource.open(output);
-    expect(source.list().map((entry) => entry.reference.toString())).toEqual([reference]);
+    expect(source.references().map(String)).toEqual([reference]);
   });
 
   it("is not said twice in an update, and is what an update is about when it is new", async () => {

@@ -23,8 +23,22 @@ export interface SourceUnderTest extends AsyncDisposable {
   replace(digest: Digest, bytes: Uint8Array): void;
 }
 
-export const heldImage = bytecodeImage();
-export const heldIndex = imageIndex([{ image: heldImage }]);
+const anyImage = bytecodeImage();
+
+/** What a source holds in these tests. */
+export interface HeldContent {
+  readonly heldImage: TestImage;
+  /** The same as `heldImage` for a source that has no indexes. */
+  readonly heldIndex: TestRoot;
+  /** Whether the source makes its documents itself: then nobody can damage them. */
+  readonly makesDocuments?: boolean;
+  readonly damage?: DamageCodes;
+}
+
+export const whatAnyHolds: HeldContent = {
+  heldImage: anyImage,
+  heldIndex: imageIndex([{ image: anyImage }]),
+};
 
 /** How a source tells of content that is not what was named. One that runs a program blames that for it. */
 export interface DamageCodes {
@@ -33,13 +47,19 @@ export interface DamageCodes {
   readonly absentBlob: ErrorCode;
 }
 
+const usualCodes: DamageCodes = {
+  mismatch: "DIGEST_MISMATCH",
+  tooLong: "INVALID_IMAGE",
+  absentBlob: "NOT_FOUND",
+};
+
 /** A signature of the image that names it, and one that is tied to it by cosign's tag alone. */
 export const heldStatements: readonly HeldStatement[] = [
   {
     root: artifact({
       artifactType: "application/vnd.dev.sigstore.bundle.v0.3+json",
       layers: [{ mediaType: "application/vnd.dev.sigstore.bundle.v0.3+json", bytes: "{}" }],
-      subject: heldImage.manifest,
+      subject: anyImage.manifest,
     }),
   },
   {
@@ -47,7 +67,7 @@ export const heldStatements: readonly HeldStatement[] = [
       config: { mediaType: mediaTypes.ociConfig, bytes: "{}" },
       layers: [{ mediaType: "application/vnd.dev.cosign.simplesigning.v1+json", bytes: "{}" }],
     }),
-    tag: `${heldImage.root.digest.replace(":", "-")}.sig`,
+    tag: `${anyImage.root.digest.replace(":", "-")}.sig`,
   },
 ];
 
@@ -60,7 +80,7 @@ export interface HeldStatement {
 export function describeImageSource(
   name: string,
   open: (root: TestRoot, statements?: readonly HeldStatement[]) => Promise<SourceUnderTest>,
-  damage: DamageCodes = { mismatch: "DIGEST_MISMATCH", tooLong: "INVALID_IMAGE", absentBlob: "NOT_FOUND" },
+  { heldImage, heldIndex, makesDocuments = false, damage = usualCodes }: HeldContent = whatAnyHolds,
 ): void {
   const unknown = digestOf(Buffer.from("nothing has this digest"));
 
@@ -108,7 +128,7 @@ export function describeImageSource(
       await expect(held.source.resolve(absent)).rejects.toMatchObject({ code: "NOT_FOUND" });
     });
 
-    it("refuses a document that is not what its digest says", async () => {
+    it.skipIf(makesDocuments)("refuses a document that is not what its digest says", async () => {
       await using held = await open(heldImage);
       const { digest, bytes } = heldImage.root;
       held.replace(digest, Buffer.concat([bytes, Buffer.from(" ")]));
@@ -116,7 +136,7 @@ export function describeImageSource(
       await expect(held.source.resolve(pinned)).rejects.toMatchObject({ code: damage.mismatch });
     });
 
-    it("refuses a document over 4 MiB", async () => {
+    it.skipIf(makesDocuments)("refuses a document over 4 MiB", async () => {
       await using held = await open(heldImage);
       const { digest, bytes } = heldImage.root;
       held.replace(digest, Buffer.concat([bytes, Buffer.alloc(4 * 1024 * 1024, " ")]));
@@ -135,14 +155,14 @@ export function describeImageSource(
 
     it("gives at most a byte more than the descriptor says", async () => {
       await using held = await open(heldImage);
-      const { config } = heldImage;
-      held.replace(config.digest, Buffer.concat([config.bytes, Buffer.alloc(1_000_000)]));
+      const content = heldImage.layers[0] ?? heldImage.config;
+      held.replace(content.digest, Buffer.concat([content.bytes, Buffer.alloc(1_000_000)]));
       // Failing with the right code is as good; handing out the rest is not.
-      const bytes = await read(held, config).catch((error) => {
+      const bytes = await read(held, content).catch((error) => {
         expect(error).toMatchObject({ code: damage.mismatch });
         return Buffer.alloc(0);
       });
-      expect(bytes.length).toBeLessThanOrEqual(config.size + 1);
+      expect(bytes.length).toBeLessThanOrEqual(content.size + 1);
     });
 
     it("does not find a blob that is not there", async () => {

@@ -4,8 +4,9 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { Digest } from "../../src/core/digest.js";
 import { parseReference } from "../../src/core/reference.js";
+import { parseGivenName } from "../../src/source/layout/names.js";
 import { OciLayoutSource } from "../../src/source/oci-layout.js";
-import { bytecodeImage, writeLayout } from "../support/image-builder.js";
+import { bytecodeImage, imageIndex, writeLayout } from "../support/image-builder.js";
 import { describeImageSource } from "./conformance.js";
 
 const reference = parseReference("registry.example/org/prog:v1");
@@ -36,11 +37,14 @@ describeImageSource("an OCI layout", async (root) => {
   };
 });
 
-async function namesIn(entries: Parameters<typeof writeLayout>[1], repository?: string): Promise<string[]> {
+async function namesIn(entries: Parameters<typeof writeLayout>[1], as?: string): Promise<string[]> {
   writeLayout(directory, entries);
-  const source = await OciLayoutSource.open(directory, { repository });
-  return source.list().map((entry) => entry.reference.toString());
+  const givenName = as === undefined ? undefined : parseGivenName(as);
+  const source = await OciLayoutSource.open(directory, { givenName });
+  return source.references().map(String);
 }
+
+const other = bytecodeImage({ labels: { other: "image" } });
 
 describe("names in a layout", () => {
   const containerd = { "io.containerd.image.name": "quay.io/org/prog:v2" };
@@ -59,10 +63,47 @@ describe("names in a layout", () => {
     expect(await namesIn([{ name: "v3", root: image }], "quay.io/org/prog")).toEqual(["quay.io/org/prog:v3"]);
   });
 
-  it("are told apart when no repository is given", async () => {
-    writeLayout(directory, [{ name: "v3", root: image }, { root: image }]);
-    const source = await OciLayoutSource.open(directory);
-    expect([source.list(), source.bareTags]).toEqual([[], ["v3"]]);
+  it("that are tags without a repository are all told", async () => {
+    const entries = [{ name: "v3", root: image }, { name: "v4", root: other }, { root: image }];
+    await expect(namesIn(entries)).rejects.toMatchObject({ code: "USAGE", message: /: v3, v4$/ });
+  });
+
+  it.each([
+    ["the given tag instead of the only one", [{ name: "v3", root: image }], "quay.io/org/prog:v9", "v9"],
+    ["the given tag when there is no name", [{ root: image }], "quay.io/org/prog:v9", "v9"],
+    ["latest when there is no name and no tag", [{ root: image }], "quay.io/org/prog", "latest"],
+  ])("are %s", async (_, entries, as, tag) => {
+    expect(await namesIn(entries, as)).toEqual([`quay.io/org/prog:${tag}`]);
+  });
+
+  it.each([
+    [
+      "two tags and a given one",
+      [
+        { name: "a", root: image },
+        { name: "b", root: other },
+      ],
+      "quay.io/org/prog:v9",
+    ],
+    ["two images without any", [{ root: image }, { root: other }], "quay.io/org/prog"],
+    ["no name at all", [{ root: image }], undefined],
+  ])("are missing with %s", async (_, entries, as) => {
+    await expect(namesIn(entries, as)).rejects.toMatchObject({ code: "USAGE" });
+  });
+
+  it("are those of an index and not of its children, which Inspektor Gadget lists beside it", async () => {
+    const index = imageIndex([{ image }, { image: other, platform: "linux/arm64" }]);
+    expect(await namesIn([{ root: image }, { root: index }, { root: other }], "quay.io/org/prog")).toEqual([
+      "quay.io/org/prog:latest",
+    ]);
+    expect(await namesIn([{ name: "quay.io/org/prog:v1", root: index }, { root: image }])).toEqual([
+      "quay.io/org/prog:v1",
+    ]);
+  });
+
+  it("are a fault when two images have the same", async () => {
+    const entries = [image, other].map((root) => ({ name: "quay.io/org/prog:v1", root }));
+    await expect(namesIn(entries)).rejects.toMatchObject({ code: "INVALID_IMAGE" });
   });
 
   it("leave out the tags of signatures", async () => {
@@ -72,7 +113,9 @@ describe("names in a layout", () => {
       root: image,
     }));
     expect(await namesIn(names)).toEqual(["quay.io/org/prog:v1"]);
-    expect(await namesIn([{ name: `${signature}.att`, root: image }])).toEqual([]);
+    await expect(namesIn([{ name: `${signature}.att`, root: image }])).rejects.toMatchObject({
+      code: "NOT_FOUND",
+    });
   });
 
   it("that are no references are refused", async () => {

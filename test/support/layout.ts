@@ -10,29 +10,31 @@ export interface LayoutEntry {
   readonly annotations?: Readonly<Record<string, string>>;
 }
 
-/** Writes an OCI image layout directory (image-spec, image-layout.md). Blob files are named by the keys of the maps. */
+/** The files of an OCI image layout by path (image-spec, image-layout.md). Blob files are named by the keys of the maps. */
+export function layoutFiles(entries: readonly LayoutEntry[]): Map<string, Uint8Array> {
+  const blobs = entries.flatMap(({ root }) => [
+    ...[...root.manifests].map(([digest, { bytes }]) => [digest, bytes] as const),
+    ...root.blobs,
+  ]);
+  const index = {
+    schemaVersion: 2,
+    mediaType: "application/vnd.oci.image.index.v1+json",
+    manifests: entries.map(indexEntry),
+  };
+  return new Map<string, Uint8Array>([
+    ...blobs.map(([digest, bytes]) => [`blobs/${digest.replace(":", "/")}`, bytes] as const),
+    ["oci-layout", Buffer.from(JSON.stringify({ imageLayoutVersion: "1.0.0" }))],
+    ["index.json", Buffer.from(JSON.stringify(index))],
+  ]);
+}
+
+/** Writes an OCI image layout directory. */
 export function writeLayout(directory: string, entries: readonly LayoutEntry[]): void {
-  const write = (path: string, bytes: Uint8Array | string): void => {
+  for (const [path, bytes] of layoutFiles(entries)) {
     const file = join(directory, path);
     mkdirSync(dirname(file), { recursive: true });
     writeFileSync(file, bytes);
-  };
-  const writeBlob = (digest: string, bytes: Uint8Array): void =>
-    write(`blobs/${digest.replace(":", "/")}`, bytes);
-
-  for (const { root } of entries) {
-    for (const [digest, { bytes }] of root.manifests) writeBlob(digest, bytes);
-    for (const [digest, bytes] of root.blobs) writeBlob(digest, bytes);
   }
-  write("oci-layout", JSON.stringify({ imageLayoutVersion: "1.0.0" }));
-  write(
-    "index.json",
-    JSON.stringify({
-      schemaVersion: 2,
-      mediaType: "application/vnd.oci.image.index.v1+json",
-      manifests: entries.map(indexEntry),
-    }),
-  );
 }
 
 function indexEntry({ name, root, annotations = {} }: LayoutEntry): unknown {

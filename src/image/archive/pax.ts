@@ -4,13 +4,20 @@ const space = 0x20;
 const newline = 0x0a;
 const equals = 0x3d;
 
+/** What a pax header says of the next entry. */
+export interface PaxNames {
+  readonly path?: string | undefined;
+  readonly linkPath?: string | undefined;
+}
+
 /**
- * Checks the records of a pax header ("length key=value\n", POSIX.1-2017 pax, "pax Extended Header") and says whether
+ * Checks the records of a pax header ("length key=value\n", POSIX.1-2017 pax, "pax Extended Header") and returns how
  * they name the next entry. `global` records hold for all entries to come; tar-stream and GNU tar differ in
  * how they apply them, so those may not name or size anything. Throws INVALID_IMAGE.
  */
-export function checkPaxRecords(body: Uint8Array, global: boolean): { readonly namesEntry: boolean } {
-  let namesEntry = false;
+export function checkPaxRecords(body: Uint8Array, global: boolean): PaxNames {
+  let path: string | undefined;
+  let linkPath: string | undefined;
   for (const { key, value } of paxRecords(body)) {
     // Some readers believe this size and others the header's: the entries after it would not be the same.
     if (key === "size") throw refusal("a pax record overrides an entry's size");
@@ -18,9 +25,11 @@ export function checkPaxRecords(body: Uint8Array, global: boolean): { readonly n
     if (key !== "path" && key !== "linkpath") continue;
     if (global) throw refusal(`a global pax record sets ${key} for every entry`);
     if (value.includes(0)) throw refusal(`a pax ${key} contains NUL`);
-    if (key === "path") namesEntry = true;
+    const name = Buffer.from(value).toString("utf8");
+    if (key === "path") path = name;
+    else linkPath = name;
   }
-  return { namesEntry };
+  return { path, linkPath };
 }
 
 interface PaxRecord {

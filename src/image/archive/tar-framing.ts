@@ -107,7 +107,7 @@ export class TarFraming {
       case "x":
         this.#announce("pax header");
         this.#beginMetadata(header, (body) => {
-          if (checkPaxRecords(body, false).namesEntry) this.#announce("name");
+          if (checkPaxRecords(body, false).path !== undefined) this.#announce("name");
         });
         break;
       case "L":

@@ -9,6 +9,9 @@ export interface TarHeader {
   readonly size: number;
   /** For messages only: long names come in other blocks. */
   readonly shortName: string;
+  /** The name with what POSIX puts in front of it; other blocks may replace it. */
+  readonly name: string;
+  readonly linkName: string;
 }
 
 /**
@@ -28,7 +31,17 @@ export function parseTarHeader(block: Uint8Array): TarHeader {
     type: flag === 0 ? "0" : String.fromCharCode(flag),
     size: numberField(block, 124, 12),
     shortName: text(block, 0, 100),
+    name: nameIn(block),
+    linkName: utf8(block, 157, 100),
   };
+}
+
+/** GNU's format has times where POSIX has the prefix, and is told by what follows the magic. */
+function nameIn(block: Uint8Array): string {
+  const name = utf8(block, 0, 100);
+  const isPosix = text(block, 257, 8).startsWith("ustar") && block[262] === 0;
+  const prefix = isPosix ? utf8(block, 345, 155) : "";
+  return prefix === "" ? name : `${prefix}/${name}`;
 }
 
 /** Mode, owner, group, time of change, and a device's two numbers. */
@@ -75,9 +88,18 @@ function base256(bytes: Uint8Array): number {
 }
 
 function text(block: Uint8Array, start: number, length: number): string {
+  return latin1(textField(block, start, length));
+}
+
+function utf8(block: Uint8Array, start: number, length: number): string {
+  return Buffer.from(textField(block, start, length)).toString("utf8");
+}
+
+/** Up to the first NUL. */
+function textField(block: Uint8Array, start: number, length: number): Uint8Array {
   const field = block.subarray(start, start + length);
   const end = field.indexOf(0);
-  return latin1(end < 0 ? field : field.subarray(0, end));
+  return end < 0 ? field : field.subarray(0, end);
 }
 
 function latin1(bytes: Uint8Array): string {

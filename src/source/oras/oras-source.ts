@@ -23,7 +23,8 @@ const copyTag = "copy";
 interface Copy {
   readonly directory: string;
   readonly layout: OciLayoutSource;
-  readonly root: Digest;
+  /** What the layout calls the image. */
+  readonly name: Reference;
 }
 
 /**
@@ -52,8 +53,8 @@ export class OrasSource implements ImageSource {
     }
     // Asked anew: what a tag meant in an earlier copy may be out of date.
     if (reference.digest === undefined) this.#forget(reference);
-    const { layout, root } = await this.#copyOf(reference, signal);
-    return believed(() => layout.resolve(parseReference(`${reference.name}@${root}`), { signal }));
+    const { layout, name } = await this.#copyOf(reference, signal);
+    return believed(() => layout.resolve(name, { signal }));
   }
 
   async fetch(
@@ -113,10 +114,9 @@ export class OrasSource implements ImageSource {
       ];
       await this.#oras.run("from-", reference.host, args, signal);
       return await believed(async () => {
-        const layout = await OciLayoutSource.open(directory, { repository: name, limits: this.#limits });
-        const [entry] = layout.list();
-        if (entry === undefined) throw new BpfcacheError("NOT_FOUND", "its layout names no image");
-        return { directory, layout, root: entry.descriptor.digest };
+        const givenName = { repository: name, tag: copyTag };
+        const layout = await OciLayoutSource.open(directory, { givenName, limits: this.#limits });
+        return { directory, layout, name: parseReference(`${name}:${copyTag}`) };
       });
     } catch (error) {
       removeDirectory(directory);

@@ -1,0 +1,103 @@
+import { BpfcacheError } from "../core/errors.js";
+import type { Environment } from "./environment.js";
+
+/** The pages that a transaction has changed lie in memory until it ends; this bounds what is added to them. */
+const maxBytes = 16 * 1024 * 1024;
+
+/** Nobody waits longer than this for the others. */
+const patienceMs = 50;
+
+interface Waiting {
+  /** Runs inside the transaction; what it returns is called when that is on the disk. */
+  readonly write: () => () => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * Writes of several at work at the same time, in one transaction: the disk is waited for once and not for each.
+ * They are committed when all that are at work wait for it, when there is much to write, or after a moment.
+ */
+export class GroupCommit {
+  readonly #environment: Environment;
+  #waiting: Waiting[] = [];
+  #bytes = 0;
+  #atWork = 0;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  /** Runs `work`, during which others may wait for what it has to write. */
+  async join<T>(work: () => Promise<T>): Promise<T> {
+    this.#atWork++;
+    try {
+      return await work();
+    } finally {
+      this.#atWork--;
+      this.#commitIfAllWait();
+    }
+  }
+
+  /**
+   * Fulfilled when what `write` wrote is on the disk; `bytes` is about how much that is. A `write` that throws USAGE or
+   * CACHE_BUSY must not have written anything before: it fails alone. Any other failure undoes the whole transaction,
+   * and each write is then tried by itself.
+   */
+  run<T>(write: () => T, bytes: number): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const writeFirst = (): (() => void) => {
+        const value = write();
+        return () => resolve(value);
+      };
+      this.#waiting.push({ write: writeFirst, reject });
+      this.#bytes += bytes;
+      this.#timer ??= setTimeout(() => this.#commit(), patienceMs);
+      if (this.#bytes >= maxBytes) this.#commit();
+      else this.#commitIfAllWait();
+    });
+  }
+
+  #commitIfAllWait(): void {
+    if (this.#waiting.length > 0 && this.#waiting.length >= this.#atWork) this.#commit();
+  }
+
+  #commit(): void {
+    const group = this.#waiting;
+    this.#waiting = [];
+    this.#bytes = 0;
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
+    try {
+      this.#commitAll(group);
+    } catch {
+      // What is too much for the disk together may be less alone, and a failure is then told to the right one.
+      for (const waiting of group) {
+        try {
+          this.#commitAll([waiting]);
+        } catch (error) {
+          waiting.reject(error);
+        }
+      }
+    }
+  }
+
+  #commitAll(group: readonly Waiting[]): void {
+    const outcomes = this.#environment.commit(() => group.map(outcomeOf));
+    for (const tell of outcomes) tell();
+  }
+}
+
+function outcomeOf({ write, reject }: Waiting): () => void {
+  try {
+    return write();
+  } catch (error) {
+    if (!failedBeforeWriting(error)) throw error;
+    return () => reject(error);
+  }
+}
+
+/** What a publication is refused for before it writes; over the budget or damaged it turns out to be only afterwards. */
+function failedBeforeWriting(error: unknown): boolean {
+  return error instanceof BpfcacheError && (error.code === "USAGE" || error.code === "CACHE_BUSY");
+}
