@@ -1,5 +1,5 @@
 import { BpfcacheError } from "./core/errors.js";
-import type { EventSink } from "./core/events.js";
+import { type EventSink, emit } from "./core/events.js";
 import { withLimits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
@@ -14,6 +14,7 @@ import type { ImageSource } from "./source/image-source.js";
 import { LazySource } from "./source/lazy-source.js";
 import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
+import type { Compaction } from "./store/compact.js";
 import type { ListFilter } from "./store/list.js";
 import { Store } from "./store/store.js";
 
@@ -31,7 +32,9 @@ export class BytecodeCache {
 
   /** @internal Use `openCache`. */
   static open(options: CacheOptions): BytecodeCache {
-    return new BytecodeCache(Store.open({ directory: options.directory }), options);
+    const store = Store.open({ directory: options.directory });
+    if (store.recovery !== undefined) emit(options.onEvent, { event: "recovered", ...store.recovery });
+    return new BytecodeCache(store, options);
   }
 
   private constructor(store: Store, options: CacheOptions) {
@@ -136,6 +139,14 @@ export class BytecodeCache {
   /** Throws NOT_CACHED. */
   unpin(reference: string): void {
     this.#store.unpin(parseReference(reference));
+  }
+
+  /**
+   * Gives the space of what was removed back to the file system; the database's file never shrinks by itself. Others may
+   * read and write meanwhile. Throws CACHE_FULL when there is no room for a copy, and CACHE_BUSY.
+   */
+  async compact(): Promise<Compaction> {
+    return this.#track(() => this.#store.compact());
   }
 
   /** Serves the cache as a read-only OCI registry, on 127.0.0.1 unless told otherwise. Throws USAGE. */

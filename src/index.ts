@@ -22,4 +22,5 @@ export { BytecodeReader, openReader, type ReaderOptions, type ReadOptions } from
 export type { RegistryServer, ServeOptions } from "./serve/server.js";
 export type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 export type { CachedImage, CachedObject, ImageDetails, InspectedObject } from "./store/catalog.js";
+export type { Compaction } from "./store/compact.js";
 export type { ListFilter } from "./store/list.js";

@@ -20,6 +20,7 @@ export const treeNames = [
   "leases",
   "pending",
   "programs",
+  "quarantine",
 ] as const;
 
 export type TreeName = (typeof treeNames)[number];
@@ -78,6 +79,17 @@ export class Tree {
 
   get size(): number {
     return this.#database.getCount();
+  }
+
+  /** How many pages of the file it takes. */
+  get pages(): number {
+    // lmdb-js documents the method and not what it returns.
+    const { treeBranchPageCount, treeLeafPageCount, overflowPages } = this.#database.getStats() as {
+      treeBranchPageCount: number;
+      treeLeafPageCount: number;
+      overflowPages: number;
+    };
+    return treeBranchPageCount + treeLeafPageCount + overflowPages;
   }
 }
 

@@ -12,7 +12,7 @@ const useBucketMs = 60_000;
 
 const pinPrefix = Buffer.from("pin\0");
 
-function pinKey(reference: string): Buffer {
+export function pinKey(reference: string): Buffer {
   return Buffer.concat([pinPrefix, referencePrefix(reference)]);
 }
 
