@@ -57,7 +57,9 @@ export function checkReadableDirectory(directory: string): void {
   requireAccess(join(directory, dataFile), constants.R_OK, "read");
   // LMDB registers readers in the lock file. A process that cannot write there would silently read without a lock
   // and get torn pages while someone writes (mdb.c: EACCES or EROFS with MDB_RDONLY means MDB_NOLOCK).
-  requireAccess(join(directory, lockFile), constants.R_OK | constants.W_OK, "lock");
+  if (existsSync(join(directory, lockFile)))
+    requireAccess(join(directory, lockFile), constants.R_OK | constants.W_OK, "lock");
+  else requireAccess(directory, constants.W_OK | constants.X_OK, "make a lock file in");
 }
 
 function requireDataFile(directory: string): void {

@@ -15,7 +15,11 @@ const bytesPerMs = 2_000;
  */
 export function probe(directory: string): void {
   const path = join(directory, dataFile);
-  const end = runChild("probe-walk.js", [directory], shortestTimeoutMs + Math.ceil(statSync(path).size / bytesPerMs));
+  const end = runChild(
+    "probe-walk.js",
+    [directory],
+    shortestTimeoutMs + Math.ceil(statSync(path).size / bytesPerMs),
+  );
   if (end.status === 0) return;
   const fault = faultShownBy(end);
   throw fault === undefined ? unexplained(`examining ${path}`, end) : damaged(path, fault);
