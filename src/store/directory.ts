@@ -90,13 +90,10 @@ export function setFileRights(directory: string): void {
   setRights(directory, lockFile, shared & 0o040 ? 0o060 : 0);
 }
 
-/** Makes a directory that whoever may write in `directory` may write in too, or leaves the one that is there. */
+/** Makes a directory with the rights of `directory` for its group, unless it is there. */
 export function makeDirectoryWithin(directory: string, name: string): void {
-  const path = join(directory, name);
-  if (existsSync(path)) return;
-  mkdirSync(path, { recursive: true, mode: 0o700 });
-  const shared = statSync(directory).mode & 0o070;
-  setRights(directory, name, shared === 0o070 ? shared : 0, 0o700);
+  mkdirSync(join(directory, name), { recursive: true, mode: 0o700 });
+  setRights(directory, name, statSync(directory).mode & 0o070, 0o700);
 }
 
 function setRights(directory: string, name: string, groupMode: number, ownerMode: number = 0o600): void {

@@ -37,7 +37,7 @@ export class OpenMark {
   bringToDisk(): void {
     if (this.#isOnDisk) return;
     this.#isOnDisk = true;
-    if (namesIn(join(this.#directory, marksName)).length > 0) syncDirectory(join(this.#directory, marksName));
+    if (marksIn(this.#directory).length > 0) syncDirectory(join(this.#directory, marksName));
   }
 
   remove(): void {
@@ -59,7 +59,7 @@ export type UncleanEnd = "any" | "another boot";
 
 /** The marks that were left behind. */
 export function abandonedMarks(directory: string, kind: UncleanEnd): string[] {
-  return namesIn(join(directory, marksName)).filter((name) => {
+  return marksIn(directory).filter((name) => {
     if (name === suspicion) return true;
     const owner = ownerOf(name);
     if (owner === undefined || owner.liveness !== "dead") return false;
@@ -75,6 +75,16 @@ export function removeMarks(directory: string, names: readonly string[]): void {
     } catch {
       // A reader without the right to write: every one of them looks, until somebody opens it for writing.
     }
+  }
+}
+
+/** None for a user who may not see them. */
+function marksIn(directory: string): string[] {
+  try {
+    return namesIn(join(directory, marksName));
+  } catch (error) {
+    if (error instanceof Error && "code" in error && error.code === "EACCES") return [];
+    throw error;
   }
 }
 
