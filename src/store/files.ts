@@ -1,13 +1,4 @@
-import {
-  closeSync,
-  existsSync,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  statSync,
-} from "node:fs";
+import { closeSync, fsyncSync, openSync, readdirSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { dataFile } from "./directory.js";
 import { ownerOf } from "./owner-name.js";
@@ -32,13 +23,6 @@ export function syncDirectory(directory: string): void {
   } finally {
     closeSync(descriptor);
   }
-}
-
-/** Renames where the target may exist, as a file or a directory, and the source may have been renamed already. */
-export function moveIfThere(from: string, to: string): void {
-  if (!existsSync(from)) return;
-  if (existsSync(to)) rmSync(to, { recursive: true });
-  renameSync(from, to);
 }
 
 export function namesIn(directory: string): string[] {
