@@ -60,8 +60,8 @@ describe("an unclean end", () => {
     expect(readdirSync(join(directory, "open"))).toHaveLength(1);
     store.close();
     expect(readdirSync(join(directory, "open"))).toEqual([]);
-    // The first steps of opening make the mark; the process dies before it removes it.
-    const ended = await run(process.execPath, [fixture("kill-at-step.js"), directory, "3"]);
+    // Three steps prepare the directory and make the mark; the process dies before the fourth.
+    const ended = await run(process.execPath, [fixture("kill-at-step.js"), directory, "4"]);
     expect(ended.signal).toBe("SIGKILL");
     expect(readdirSync(join(directory, "open"))).toHaveLength(1);
     expect(faultsOf(directory, references)).toEqual([]);
