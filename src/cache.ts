@@ -1,7 +1,7 @@
 import type { ExportResult } from "./bundle/export.js";
 import type { Digest } from "./core/digest.js";
 import { BpfcacheError } from "./core/errors.js";
-import type { EventSink } from "./core/events.js";
+import { type EventSink, emit } from "./core/events.js";
 import { type Limits, withLimits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
@@ -27,6 +27,7 @@ import { LazySource } from "./source/lazy-source.js";
 import { budgetOf } from "./store/budget.js";
 import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
+import type { Compaction } from "./store/compact.js";
 import type { Usage } from "./store/disk-usage.js";
 import type { ListFilter } from "./store/list.js";
 import type { PruneOptions, PruneResult } from "./store/prune.js";
@@ -48,7 +49,9 @@ export class BytecodeCache {
   static open(options: CacheOptions): BytecodeCache {
     const { directory, maxBytes, evictionGraceMs } = options;
     const budget = budgetOf(maxBytes, evictionGraceMs);
-    return new BytecodeCache(Store.open({ directory, limits: withLimits(options.limits), budget }), options);
+    const store = Store.open({ directory, limits: withLimits(options.limits), budget });
+    if (store.recovery !== undefined) emit(options.onEvent, { event: "recovered", ...store.recovery });
+    return new BytecodeCache(store, options);
   }
 
   private constructor(store: Store, options: CacheOptions) {
@@ -227,6 +230,14 @@ export class BytecodeCache {
   ): Promise<RestoredLayers> {
     const parsed = parseReference(reference);
     return this.#track(() => restoreLayers(this.#store, this.#limits, this.#layerRequest(parsed, options)));
+  }
+
+  /**
+   * Gives the space of what was removed back to the file system; the database's file never shrinks by itself. Others may
+   * read and write meanwhile. Throws CACHE_FULL when there is no room for a copy, and CACHE_BUSY.
+   */
+  async compact(): Promise<Compaction> {
+    return this.#track(() => this.#store.compact());
   }
 
   /** Serves the cache as a read-only OCI registry, on 127.0.0.1 unless told otherwise. Throws USAGE. */

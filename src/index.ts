@@ -34,6 +34,7 @@ export type {
   InspectedLayer,
   InspectedObject,
 } from "./store/catalog.js";
+export type { Compaction } from "./store/compact.js";
 export type { ImageUsage, Usage } from "./store/disk-usage.js";
 export type { RemovalReason, Removed } from "./store/evict.js";
 export type { ListFilter } from "./store/list.js";

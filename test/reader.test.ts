@@ -492,7 +492,7 @@ describe("a damaged database", () => {
     expect([...strange]).toEqual([]);
   });
 
-  it("gives CACHE_CORRUPT to a writer too, in a process that lives on", async () => {
+  it("is moved aside by a writer, which says so and begins anew", async () => {
     edit((data) => data.fill(0, 0, 4096));
     const { status, stderr } = await run(process.execPath, [
       mainProgram,
@@ -501,8 +501,10 @@ describe("a damaged database", () => {
       "--cache-dir",
       damaged.path,
     ]);
-    expect(stderr).toContain("[CACHE_CORRUPT]");
-    expect(status).toBe(11);
+    expect(stderr).toMatch(/^warning: .* is damaged: /);
+    expect(stderr).toContain("the damaged files are in");
+    expect(stderr).toContain("[NOT_CACHED]");
+    expect(status).toBe(4);
   });
 
   /** In place, as a bad disk would: the file stays the same file. */

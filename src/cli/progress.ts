@@ -1,5 +1,5 @@
 import type { CacheEvent, EventSink } from "../core/events.js";
-import { formatBytes, printable } from "./output.js";
+import { formatBytes, plural, printable } from "./output.js";
 
 export const progressStyles = ["auto", "tty", "plain", "json", "quiet"] as const;
 
@@ -46,6 +46,8 @@ function lastingLine(event: CacheEvent, isVerbose: boolean): string | undefined 
       return `waiting for another process that fetches ${event.reference}`;
     case "evicted":
       return `evicted ${printable(event.reference)}: ${formatBytes(event.bytes)} freed`;
+    case "recovered":
+      return recoveredLines(event);
     case "retry":
       return `retry ${event.attempt} in ${event.delayMs} ms: ${printable(event.url)}: ${printable(event.reason)}`;
     case "request":
@@ -54,6 +56,16 @@ function lastingLine(event: CacheEvent, isVerbose: boolean): string | undefined 
     default:
       return undefined;
   }
+}
+
+function recoveredLines({ fault, movedTo, references }: CacheEvent & { event: "recovered" }): string {
+  return [
+    `warning: ${printable(fault)}`,
+    `  The cache begins anew; the damaged files are in ${printable(movedTo)}.`,
+    references === 0
+      ? "  None of its references could be read: prefetch what was cached again."
+      : `  ${plural(references, "reference")} could be read and will be brought back by the next bpfcache prefetch.`,
+  ].join("\n");
 }
 
 /** One line that is rewritten in place: how many images are done, how much has come, and what is being fetched. */

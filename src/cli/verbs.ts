@@ -207,6 +207,15 @@ export const verbs: readonly VerbSpec[] = [
     load: () => import("./usage.js"),
   },
   {
+    name: "compact",
+    usage: "",
+    summary: "give freed space back to the file system",
+    options: [],
+    examples: ["compact", "compact --json"],
+    words: { min: 0, max: 0 },
+    load: () => import("./compact.js"),
+  },
+  {
     name: "serve",
     usage: "",
     summary: "be a read-only OCI registry over the cache",

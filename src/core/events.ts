@@ -79,6 +79,14 @@ export type CacheEventBody =
       readonly delayMs: number;
       readonly reason: string;
     }
+  /** The database was damaged when it was opened: its files are in `movedTo`, and the cache began anew. */
+  | {
+      readonly event: "recovered";
+      readonly fault: string;
+      readonly movedTo: string;
+      /** How many references could still be read; they are remembered. */
+      readonly references: number;
+    }
   /** Something the user should know that changes nothing: a registry's Warning header, a suspicious label. */
   | { readonly event: "warning"; readonly reference?: string; readonly message: string };
 

@@ -1,4 +1,14 @@
-import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, statfsSync, statSync } from "node:fs";
+import {
+  accessSync,
+  chmodSync,
+  chownSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  statfsSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { BpfcacheError } from "../core/errors.js";
@@ -28,21 +38,28 @@ export function prepareDirectory(directory: string): void {
   }
   refuseWritableByOthers(directory);
   requireAccess(directory, constants.W_OK | constants.X_OK, "write in");
-  if (!existsSync(join(directory, dataFile))) {
-    const { bavail, bsize } = statfsSync(directory);
-    if (bavail * bsize < minimumFreeBytes) {
-      throw new BpfcacheError("CACHE_FULL", `no space left for a cache in ${directory}`);
-    }
-  }
+  if (!existsSync(join(directory, dataFile))) requireFreeSpace(directory, 0, "a cache");
+}
+
+/** Throws CACHE_FULL unless there is room for `bytes` and a little more. */
+export function requireFreeSpace(directory: string, bytes: number, purpose: string): void {
+  const { bavail, bsize } = statfsSync(directory);
+  if (bavail * bsize >= bytes + minimumFreeBytes) return;
+  throw new BpfcacheError("CACHE_FULL", `no space left for ${purpose} in ${directory}`, {
+    hint: `It needs ${bytes + minimumFreeBytes} bytes; ${bavail * bsize} are free.`,
+  });
 }
 
 /** Checks a directory that is only read. Throws NOT_CACHED when there is no cache, USAGE when it may not be read safely. */
 export function checkReadableDirectory(directory: string): void {
   requireDataFile(directory);
   refuseWritableByOthers(directory);
+  requireAccess(join(directory, dataFile), constants.R_OK, "read");
   // LMDB registers readers in the lock file. A process that cannot write there would silently read without a lock
   // and get torn pages while someone writes (mdb.c: EACCES or EROFS with MDB_RDONLY means MDB_NOLOCK).
-  requireAccess(join(directory, lockFile), constants.R_OK | constants.W_OK, "lock");
+  if (existsSync(join(directory, lockFile)))
+    requireAccess(join(directory, lockFile), constants.R_OK | constants.W_OK, "lock");
+  else requireAccess(directory, constants.W_OK | constants.X_OK, "make a lock file in");
 }
 
 function requireDataFile(directory: string): void {
@@ -61,9 +78,39 @@ function requireDataFile(directory: string): void {
 
 const asOwner = "Run as the user or group that owns the cache directory.";
 
-/** The mode for files in the directory: its group may share them when the directory itself is shared with it. */
-export function fileMode(directory: string): number {
-  return (statSync(directory).mode & 0o060) === 0 ? 0o600 : 0o660;
+/**
+ * Gives the environment's files the rights that its directory has, whatever umask they were made under. Others get
+ * none. A group that may read the directory may read data.mdb, and write it only if it may write the directory too;
+ * lock.mdb it may write in both cases, for readers register there. Done by the files' owner and by root, who also gives
+ * them to the directory's owner.
+ */
+export function setFileRights(directory: string): void {
+  const shared = statSync(directory).mode & 0o060;
+  setRights(directory, dataFile, shared & 0o040 ? shared : 0);
+  setRights(directory, lockFile, shared & 0o040 ? 0o060 : 0);
+}
+
+/** Makes a directory with the rights of `directory` for its group, unless it is there. */
+export function makeDirectoryWithin(directory: string, name: string): void {
+  mkdirSync(join(directory, name), { recursive: true, mode: 0o700 });
+  setRights(directory, name, statSync(directory).mode & 0o070, 0o700);
+}
+
+function setRights(directory: string, name: string, groupMode: number, ownerMode: number = 0o600): void {
+  const parent = statSync(directory);
+  const path = join(directory, name);
+  const found = statSync(path, { throwIfNoEntry: false });
+  const user = process.geteuid?.();
+  if (found === undefined || user === undefined || (user !== 0 && user !== found.uid)) return;
+  const owner = user === 0 ? parent.uid : found.uid;
+  if (found.uid !== owner || (groupMode !== 0 && found.gid !== parent.gid)) {
+    try {
+      chownSync(path, owner, groupMode === 0 ? found.gid : parent.gid);
+    } catch {
+      groupMode = 0; // Not a member of that group: no other group is given its rights.
+    }
+  }
+  if ((found.mode & 0o777) !== (ownerMode | groupMode)) chmodSync(path, ownerMode | groupMode);
 }
 
 function refuseWritableByOthers(directory: string): void {

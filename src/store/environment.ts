@@ -1,35 +1,23 @@
 import { randomUUID } from "node:crypto";
-import { rmSync, statSync, truncateSync } from "node:fs";
+import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
-import { type Database, open, type RootDatabase } from "lmdb";
 import { BpfcacheError } from "../core/errors.js";
-import {
-  checkReadableDirectory,
-  dataFile,
-  fileMode,
-  makeTemporaryDirectory,
-  prepareDirectory,
-} from "./directory.js";
+import { finishStartingAnew, type Recovery, startAnew } from "./damage.js";
+import { checkReadableDirectory, dataFile, makeTemporaryDirectory, prepareDirectory } from "./directory.js";
+import { examine, notYetMade } from "./examine.js";
 import { databaseFailure } from "./failure.js";
-import { checkDataFile } from "./header.js";
-import { probe } from "./probe.js";
-import { type PageCounts, Tree, type TreeName, treeNames, usedPages } from "./trees.js";
+import { dataIdentity, type FileIdentity, removeLeftovers } from "./files.js";
+import { Handle } from "./handle.js";
+import { type LostReference, rememberLost } from "./lost.js";
+import { migrate, putSchema, refuseNewer, schemaOf, schemaVersion } from "./migrations.js";
+import { markAsSuspect, OpenMark } from "./open-marks.js";
+import { replaceLock } from "./replace-files.js";
+import { type Claim, claimReplacement, isClaimed, type Plan, waitForReplacement } from "./replacement.js";
+import { type Tree, type TreeName, treeNames } from "./trees.js";
 
-/** Raised by one with every change of the format that an older version cannot read. */
-export const schemaVersion = 1;
+const movedMeanwhile = Symbol("the files were replaced meanwhile");
 
-const schemaKey = Buffer.from("schema");
 const environmentIdKey = Buffer.from("environmentId");
-
-const metaPages = 2;
-
-interface EnvironmentStats {
-  readonly lastPageNumber: number;
-  readonly pageSize: number;
-  /** The tree of named trees, and the one of free pages. */
-  readonly root: PageCounts;
-  readonly free: PageCounts;
-}
 
 /** Of all environments: lmdb-js hands every view of this process out of one buffer. */
 let viewsLive = 0;
@@ -40,89 +28,116 @@ export interface EnvironmentOptions {
   readonly readOnly?: boolean | undefined;
 }
 
+/** Thrown out of a transaction that must not be made in these files, for others are to take their place. */
+class Replaced extends Error {}
+
 /**
  * One LMDB environment with its fixed trees: many processes may have it open, one writes at a time, readers never
- * wait. All writes go through `commit`.
+ * wait. All writes go through `commit`. Its files may be replaced meanwhile (see replacement.ts): it then goes on with
+ * the new ones, so a tree is asked for where it is used and not kept.
  */
 export class Environment {
   readonly directory: string;
-  readonly #root: RootDatabase<Buffer, Buffer>;
-  readonly #trees = new Map<TreeName, Tree>();
+  /** Set when the files were damaged when they were opened, and a new environment was begun. */
+  recovery: Recovery | undefined;
+  readonly #isReadOnly: boolean;
   readonly #isTemporary: boolean;
-  #isClosed = false;
+  /** Only of one that may write. */
+  readonly #mark: OpenMark | undefined;
+  #opened: Handle | undefined;
+  /** Handles that were let go of while something may still have been reading from them. */
+  #former: Handle[] = [];
+  #claim: Claim | undefined;
+  /** How many calls of `commit` and `snapshot` are under way, one within the other. */
+  #depth = 0;
   #isCommitting = false;
-
-  private constructor(directory: string, isTemporary: boolean, root: RootDatabase<Buffer, Buffer>) {
-    this.directory = directory;
-    this.#isTemporary = isTemporary;
-    this.#root = root;
-  }
+  #isClosed = false;
 
   /**
-   * Opens or makes the environment. Throws CACHE_CORRUPT for a damaged file (before LMDB, which would crash, sees
-   * it), USAGE for a directory that is not safe to use or a schema newer than this program, NOT_CACHED when opened
-   * read-only and absent, CACHE_FULL when there is no room to make it.
+   * Opens or makes the environment. A damaged one is moved aside and a new one begun (see `recovery`), except
+   * read-only: CACHE_CORRUPT. Throws USAGE for a directory that is not safe to use or a schema newer than this program,
+   * NOT_CACHED when opened read-only and absent, CACHE_FULL when there is no room to make or migrate it, CACHE_BUSY when
+   * another process replaces the files for too long.
    */
   static open(options: EnvironmentOptions = {}): Environment {
     const { directory, readOnly = false } = options;
     const path = directory ?? makeTemporaryDirectory();
-    if (readOnly) checkReadableDirectory(path);
-    else prepareDirectory(path);
-    const finding = checkDataFile(join(path, dataFile));
-    if (finding === "empty" && readOnly) throw notYetMade(path);
-    if (finding === "short") probe(path);
-    const environment = new Environment(path, directory === undefined, openRoot(path, readOnly));
-    try {
-      environment.#openTrees();
-      environment.#checkSchema(readOnly);
-      if (finding === "short" && !readOnly) environment.#extendShortFile();
-    } catch (error) {
-      environment.close();
-      throw databaseFailure(error, path);
+    if (readOnly) {
+      checkReadableDirectory(path);
+    } else {
+      requireNoView();
+      prepareDirectory(path);
+      removeLeftovers(path);
     }
-    return environment;
+    return new Environment(path, directory === undefined, readOnly);
   }
 
+  /** With a claim, that is this process's own, the files are opened as they are. */
+  private constructor(directory: string, isTemporary: boolean, isReadOnly: boolean, claim?: Claim) {
+    this.directory = directory;
+    this.#isTemporary = isTemporary;
+    this.#isReadOnly = isReadOnly;
+    this.#claim = claim;
+    try {
+      this.#mark = isReadOnly ? undefined : new OpenMark(directory);
+      this.#opened = claim === undefined ? this.#openHandle() : Handle.open(directory, false);
+      this.#prepareContent();
+    } catch (error) {
+      this.close();
+      throw this.#failure(error);
+    }
+  }
+
+  /** The tree as it is now; it is not to be kept. Throws USAGE for one that an older schema does not have. */
   tree(name: TreeName): Tree {
     this.#requireOpen();
-    const tree = this.#trees.get(name);
-    if (tree === undefined) throw new BpfcacheError("INTERNAL", `no tree named ${name}`);
-    return tree;
+    const tree = this.#handle.tree(name);
+    if (tree !== undefined) return tree;
+    throw new BpfcacheError("USAGE", `the cache in ${this.directory} has an old schema, without ${name}`, {
+      hint: "Open it once for writing, with bpfcache prefetch for one, and it is migrated.",
+    });
   }
 
   /**
    * Runs `write` in one transaction: on return all of it is on the disk and visible to every process, or, when it
-   * throws, none of it ever was. It must not wait for anything: no other process can write meanwhile. This is
-   * transactionSync because lmdb-js's asynchronous commits lose errors (a full disk ends the process) and do not
-   * roll back when the callback throws. Inside another `commit` it becomes a part of that one.
-   * Throws CACHE_FULL or CACHE_CORRUPT.
+   * throws, none of it ever was. It must not wait for anything: no other process can write meanwhile. Within another
+   * `commit` it is part of that one. This is transactionSync because lmdb-js's asynchronous commits lose errors (a full
+   * disk ends the process) and do not roll back when the callback throws. Throws CACHE_FULL, CACHE_CORRUPT, or
+   * CACHE_BUSY; USAGE when a newer bpfcache has migrated the cache meanwhile.
    */
   commit<T>(write: () => T): T {
-    if (this.#isCommitting) return write();
     this.#requireOpen();
-    this.#requireNoView();
-    this.#isCommitting = true;
-    try {
-      const result = this.#root.transactionSync(write);
-      this.#extendShortFile();
-      return result;
-    } catch (error) {
-      throw databaseFailure(error, this.directory);
-    } finally {
-      this.#isCommitting = false;
-    }
+    requireNoView();
+    if (this.#isCommitting) return write();
+    return this.#within(() => {
+      this.#mark?.bringToDisk();
+      for (;;) {
+        try {
+          const result = this.#transaction(write);
+          this.#handle.extendShortFile(() => this.#mayWrite());
+          return result;
+        } catch (error) {
+          if (!(error instanceof Replaced)) throw this.#failure(error);
+        }
+        this.#reopen();
+      }
+    });
   }
 
-  /** Runs `read` on the newest committed state: all its reads see the same one. */
+  /** Runs `read` on the newest committed state: all its reads see the same one. Within a `commit` they see what that has written. */
   snapshot<T>(read: () => T): T {
     this.#requireOpen();
-    this.#requireNoView();
-    try {
-      this.#root.resetReadTxn();
-      return read();
-    } catch (error) {
-      throw databaseFailure(error, this.directory);
-    }
+    requireNoView();
+    if (this.#isCommitting) return read();
+    return this.#within(() => {
+      try {
+        if (this.#depth === 1) this.#followReplacement();
+        this.#handle.renew();
+        return read();
+      } catch (error) {
+        throw this.#failure(error);
+      }
+    });
   }
 
   /** Calls `use` with views of values; while it runs, every other read is refused. */
@@ -135,122 +150,202 @@ export class Environment {
     }
   }
 
+  /**
+   * Runs `work` while no other process opens the environment or writes into it, which only what replaces its files or
+   * its schema needs. Throws CACHE_BUSY.
+   */
+  exclusively<T>(kind: Plan["kind"], work: () => T): T {
+    this.#requireOpen();
+    requireNoView();
+    this.#mark?.bringToDisk();
+    for (;;) {
+      this.#waitForReplacement();
+      const claim = claimReplacement(this.directory, { kind });
+      if (claim === undefined) continue;
+      this.#claim = claim;
+      try {
+        if (this.#handle.isCurrent) {
+          this.#handle.transaction(() => {}); // Who is writing now, has looked for the claim before there was one.
+          return work();
+        }
+      } finally {
+        this.#claim = undefined;
+        replaceLock(this.directory, claim.plan);
+        claim.release();
+      }
+      this.#reopen();
+    }
+  }
+
+  /** The number of the newest transaction that changed anything. */
+  get lastTransaction(): number {
+    this.#requireOpen();
+    return this.#handle.lastTransaction;
+  }
+
+  /** What a compact copy takes. */
+  get liveBytes(): number {
+    return this.snapshot(() => this.#handle.liveBytes(treeNames));
+  }
+
   /** The size of data.mdb, and how much of it is free pages that the next writes use first. */
   space(): { readonly fileBytes: number; readonly freeBytes: number } {
-    const { lastPageNumber, pageSize, root, free } = this.#stats();
-    const trees = treeNames.reduce((sum, name) => sum + this.tree(name).pages, 0);
-    const used = metaPages + usedPages(root) + usedPages(free) + trees;
-    return {
-      fileBytes: statSync(join(this.directory, dataFile)).size,
-      freeBytes: Math.max(0, lastPageNumber + 1 - used) * pageSize,
-    };
+    const fileBytes = statSync(join(this.directory, dataFile)).size;
+    return { fileBytes, freeBytes: Math.max(0, fileBytes - this.liveBytes) };
+  }
+
+  /** Lets pages go that only readers hold which have died. */
+  clearDeadReaders(): void {
+    this.#requireOpen();
+    this.#handle.clearDeadReaders();
   }
 
   close(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
-    // The environment is synchronous throughout: nothing is queued, so the returned promise has nothing to wait for.
-    void this.#root.close();
+    for (const handle of [this.#opened, ...this.#former]) handle?.close();
+    this.#mark?.remove();
     if (this.#isTemporary) rmSync(this.directory, { recursive: true, force: true });
   }
 
-  /**
-   * Pages that were allocated at the end and freed in one transaction are counted but never written. The file is
-   * given its full length again, so that one that lacks something can be told from it (see `checkDataFile`). It is
-   * done under the writer's lock: nobody else can be writing behind the end then.
-   */
-  #extendShortFile(): void {
-    const path = join(this.directory, dataFile);
-    if (statSync(path).size >= this.#countedBytes()) return;
-    this.#root.transactionSync(() => {
-      const bytes = this.#countedBytes();
-      if (statSync(path).size < bytes) truncateSync(path, bytes);
+  #transaction<T>(write: () => T): T {
+    return this.#handle.transaction(() => {
+      if (!this.#mayWrite()) throw new Replaced();
+      refuseNewer(schemaOf(this) ?? schemaVersion, this.directory);
+      this.#isCommitting = true;
+      try {
+        return write();
+      } finally {
+        this.#isCommitting = false;
+      }
     });
   }
 
-  #countedBytes(): number {
-    const { lastPageNumber, pageSize } = this.#stats();
-    return (lastPageNumber + 1) * pageSize;
+  #mayWrite(): boolean {
+    return (this.#claim !== undefined || !isClaimed(this.directory)) && this.#handle.isCurrent;
   }
 
-  #stats(): EnvironmentStats {
-    // lmdb-js documents the method and not what it returns.
-    return this.#root.getStats() as EnvironmentStats;
+  #within<T>(work: () => T): T {
+    this.#depth++;
+    try {
+      return work();
+    } finally {
+      this.#depth--;
+      if (this.#depth === 0) for (const handle of this.#former.splice(0)) handle.close();
+    }
   }
 
-  #requireNoView(): void {
-    if (viewsLive === 0) return;
-    throw new BpfcacheError(
-      "USAGE",
-      "a cache was used inside a withBytecode callback, which would overwrite its view",
-    );
+  /** While others replace the files, and where there is none any more, what is open is read on: it is whole. */
+  #followReplacement(): void {
+    if (this.#handle.isCurrent) return;
+    const isThere = dataIdentity(this.directory) !== undefined && !isClaimed(this.directory);
+    if (this.#handle.isClosed || isThere) this.#reopen();
+  }
+
+  #reopen(): void {
+    const former = this.#handle;
+    this.#opened = this.#openHandle();
+    this.#former.push(former);
+    this.#prepareContent();
+    if (this.#depth === 0) for (const handle of this.#former.splice(0)) handle.close();
+  }
+
+  /** Opens files that are sound, of which nobody replaces one while the other is opened. */
+  #openHandle(): Handle {
+    const { directory } = this;
+    for (;;) {
+      this.#waitForReplacement();
+      const examined = dataIdentity(directory);
+      const fault = this.#examine(examined);
+      if (fault === movedMeanwhile) continue;
+      if (fault !== undefined) {
+        this.recovery = startAnew(directory, examined, fault, this.#beginAnew) ?? this.recovery;
+        continue;
+      }
+      const handle = Handle.open(directory, this.#isReadOnly);
+      const isSame = examined === undefined || examined === handle.identity;
+      if (isSame && handle.isCurrent && !isClaimed(directory)) return handle;
+      handle.close();
+    }
+  }
+
+  /** What was moved aside while it was looked at has shown nothing by failing. */
+  #examine(examined: FileIdentity | undefined): string | undefined | typeof movedMeanwhile {
+    try {
+      return examine(this.directory, this.#isReadOnly);
+    } catch (error) {
+      if (examined !== undefined && dataIdentity(this.directory) !== examined) return movedMeanwhile;
+      throw error;
+    }
+  }
+
+  /** Brings the schema up to date, or, read-only, sees whether it can be read. */
+  #prepareContent(): void {
+    if (this.#isReadOnly && this.#handle.tree("meta") === undefined) throw notYetMade(this.directory);
+    const version = schemaOf(this);
+    refuseNewer(version ?? schemaVersion, this.directory); // Before anything is made in it.
+    if (version === undefined && this.#isReadOnly) throw notYetMade(this.directory);
+    for (const name of treeNames) this.#handle.tree(name);
+    if (this.#isReadOnly) return;
+    this.#handle.extendShortFile(() => this.#mayWrite());
+    if (version === undefined) this.commit(() => this.#putFirstRows());
+    else if (version < schemaVersion) migrate(this);
+  }
+
+  #putFirstRows(): void {
+    if (schemaOf(this) !== undefined) return; // Another process was first.
+    putSchema(this, schemaVersion);
+    this.tree("meta").put(environmentIdKey, Buffer.from(randomUUID()));
+  }
+
+  #waitForReplacement(): void {
+    const mayFinish = ({ kind }: Plan): boolean => !this.#isReadOnly || kind !== "damaged";
+    waitForReplacement(this.directory, mayFinish, (claim) => this.#finish(claim));
+  }
+
+  /** What a process has begun that died in the middle of it. */
+  #finish(claim: Claim): void {
+    if (claim.plan.kind === "damaged") {
+      this.recovery = finishStartingAnew(this.directory, claim, this.#beginAnew);
+      return;
+    }
+    replaceLock(this.directory, claim.plan);
+    claim.release();
+  }
+
+  readonly #beginAnew = (claim: Claim, lost: readonly LostReference[]): void => {
+    const environment = new Environment(this.directory, false, false, claim);
+    try {
+      environment.commit(() => {
+        for (const reference of lost) rememberLost(environment, reference);
+      });
+    } finally {
+      environment.close();
+    }
+  };
+
+  get #handle(): Handle {
+    if (this.#opened === undefined) throw new BpfcacheError("INTERNAL", "the environment is not open yet");
+    return this.#opened;
+  }
+
+  #failure(error: unknown): unknown {
+    const failure = databaseFailure(error, this.directory);
+    if (failure !== error && failure instanceof BpfcacheError && failure.code === "CACHE_CORRUPT")
+      markAsSuspect(this.directory);
+    return failure;
   }
 
   #requireOpen(): void {
     // lmdb-js ends the process when a closed database is used.
     if (this.#isClosed) throw new BpfcacheError("USAGE", "the cache has been closed");
   }
-
-  #openTrees(): void {
-    for (const name of treeNames) {
-      // Read-only, lmdb-js answers undefined for a tree that does not exist, whatever its types say.
-      const database: Database<Buffer, Buffer> | undefined = this.#root.openDB<Buffer, Buffer>(name, {
-        encoding: "binary",
-        keyEncoding: "binary",
-      });
-      if (database === undefined) throw notYetMade(this.directory);
-      this.#trees.set(name, new Tree(database));
-    }
-  }
-
-  #checkSchema(readOnly: boolean): void {
-    const meta = this.tree("meta");
-    const found = meta.get(schemaKey);
-    if (found === undefined) {
-      if (readOnly) throw notYetMade(this.directory);
-      this.commit(() => {
-        if (meta.get(schemaKey) !== undefined) return; // Another process was first.
-        const version = Buffer.alloc(4);
-        version.writeUInt32BE(schemaVersion);
-        meta.put(schemaKey, version);
-        meta.put(environmentIdKey, Buffer.from(randomUUID()));
-      });
-      return;
-    }
-    const version = found.readUInt32BE();
-    if (version > schemaVersion) {
-      throw new BpfcacheError(
-        "USAGE",
-        `the cache in ${this.directory} has schema ${version}; this bpfcache knows up to ${schemaVersion}`,
-        { hint: "Use the newer bpfcache that wrote it, or another directory. Nothing was changed." },
-      );
-    }
-  }
 }
 
-function openRoot(directory: string, readOnly: boolean): RootDatabase<Buffer, Buffer> {
-  const options = {
-    path: directory,
-    readOnly,
-    noSubdir: false, // A dot in the directory's name would otherwise make lmdb-js take it for a file.
-    encoding: "binary" as const,
-    keyEncoding: "binary" as const,
-    pageSize: 4096,
-    maxDbs: 32,
-    maxReaders: 512,
-    overlappingSync: false, // Visible must mean durable: with it a power cut can lose what another process has read.
-    eventTurnBatching: false,
-    permissionsMode: fileMode(directory), // Not in lmdb's types; without it the files are 0644.
-  };
-  try {
-    return open<Buffer, Buffer>(options);
-  } catch (error) {
-    throw databaseFailure(error, directory);
-  }
-}
-
-function notYetMade(directory: string): BpfcacheError {
-  return new BpfcacheError("NOT_CACHED", `the cache in ${directory} has nothing in it yet`, {
-    hint: "Fill it with bpfcache prefetch or bpfcache seed.",
-  });
+function requireNoView(): void {
+  if (viewsLive === 0) return;
+  throw new BpfcacheError(
+    "USAGE",
+    "a cache was used inside a withBytecode callback, which would overwrite its view",
+  );
 }

@@ -1,5 +1,6 @@
 import { statfsSync } from "node:fs";
 import { BpfcacheError } from "../core/errors.js";
+import { openForWriting } from "./header.js";
 
 /** LMDB's own numbers (lmdb.h) and errno values, as lmdb-js puts them into `code`. */
 const codes = {
@@ -16,7 +17,7 @@ const lowSpaceBytes = 1024 * 1024;
 /** What an error of lmdb-js means to a user of the cache. */
 export function databaseFailure(thrown: unknown, directory: string): unknown {
   if (thrown instanceof BpfcacheError || !(thrown instanceof Error)) return thrown;
-  const code = "code" in thrown && typeof thrown.code === "number" ? thrown.code : undefined;
+  const code = numberOf(thrown);
   if (code === undefined) return thrown;
   if (codes.full.has(code) || (code === codes.inputOutput && isLowOnSpace(directory))) {
     return new BpfcacheError("CACHE_FULL", `no space left for the cache in ${directory}`, {
@@ -27,7 +28,7 @@ export function databaseFailure(thrown: unknown, directory: string): unknown {
   if (codes.corrupt.has(code) || code === codes.inputOutput) {
     return new BpfcacheError("CACHE_CORRUPT", `the database in ${directory} is damaged: ${thrown.message}`, {
       cause: thrown,
-      hint: "Move the directory aside and prefetch again: a cache can always be rebuilt.",
+      hint: openForWriting,
     });
   }
   if (code === codes.readersFull) {
@@ -39,6 +40,12 @@ export function databaseFailure(thrown: unknown, directory: string): unknown {
     return new BpfcacheError("USAGE", `this user may not use the cache in ${directory}`, { cause: thrown });
   }
   return thrown;
+}
+
+/** Node gives errno values negated, beside a name; lmdb-js gives them as they are. */
+function numberOf(error: Error): number | undefined {
+  if ("errno" in error && typeof error.errno === "number") return -error.errno;
+  return "code" in error && typeof error.code === "number" ? error.code : undefined;
 }
 
 function isLowOnSpace(directory: string): boolean {

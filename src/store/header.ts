@@ -30,10 +30,14 @@ export function checkDataFile(path: string): HeaderFinding {
   throw damaged(path, second.fault);
 }
 
+/** What to do about damage: only a process that may write can. */
+export const openForWriting =
+  "Open it once for writing, with bpfcache prefetch for one: the damaged files are moved aside, and what was cached can be fetched again.";
+
 /** @internal Also what a failed probe comes to. */
 export function damaged(path: string, fault: string): BpfcacheError {
   return new BpfcacheError("CACHE_CORRUPT", `${path} is damaged: ${fault}`, {
-    hint: "Move the directory aside and prefetch again: a cache can always be rebuilt.",
+    hint: openForWriting,
   });
 }
 

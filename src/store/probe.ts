@@ -1,11 +1,12 @@
-import { spawnSync } from "node:child_process";
+import { statSync } from "node:fs";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { faultShownBy, runChild, unexplained } from "./child.js";
 import { dataFile } from "./directory.js";
 import { damaged } from "./header.js";
 
-const program = fileURLToPath(new URL("./probe-walk.js", import.meta.url));
-const timeoutMs = 60_000;
+const shortestTimeoutMs = 60_000;
+/** What the slowest disk in use reads in a millisecond: a timeout is taken for damage, so it must be none of the disk's. */
+const bytesPerMs = 2_000;
 
 /**
  * Has a child process read every page that the trees use: what damage there is kills the child and not its parent.
@@ -13,11 +14,13 @@ const timeoutMs = 60_000;
  * is asked.
  */
 export function probe(directory: string): void {
-  const { status, signal } = spawnSync(process.execPath, [program, directory], {
-    stdio: "ignore",
-    timeout: timeoutMs,
-    killSignal: "SIGKILL",
-  });
-  if (status === 0) return;
-  throw damaged(join(directory, dataFile), `reading it ends with ${signal ?? `status ${status}`}`);
+  const path = join(directory, dataFile);
+  const end = runChild(
+    "probe-walk.js",
+    [directory],
+    shortestTimeoutMs + Math.ceil(statSync(path).size / bytesPerMs),
+  );
+  if (end.status === 0) return;
+  const fault = faultShownBy(end);
+  throw fault === undefined ? unexplained(`examining ${path}`, end) : damaged(path, fault);
 }

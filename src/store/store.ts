@@ -11,6 +11,8 @@ import {
   notCached,
 } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
+import { type Compaction, compact } from "./compact.js";
+import type { Recovery } from "./damage.js";
 import { type Usage, usageOf } from "./disk-usage.js";
 import { droppedLayers, putLayersBack } from "./drop-layers.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
@@ -88,6 +90,16 @@ export class Store {
 
   get directory(): string {
     return this.#environment.directory;
+  }
+
+  /** That the files were damaged when they were opened, and what became of them. */
+  get recovery(): Recovery | undefined {
+    return this.#environment.recovery;
+  }
+
+  /** See `compact`. */
+  compact(): Promise<Compaction> {
+    return compact(this.#environment);
   }
 
   /** What the reference means on the platform; a digest in it is found under any name. */

@@ -18,6 +18,7 @@ export const treeNames = [
   "usage",
   "hosts",
   "leases",
+  "quarantine",
   "pending",
   "programs",
 ] as const;
@@ -87,24 +88,19 @@ export class Tree {
     return this.#database.getCount();
   }
 
-  /** Pages that hold its keys and values. */
+  /** How many pages of the file it takes. */
   get pages(): number {
-    return usedPages(this.#database.getStats() as PageCounts);
+    // lmdb-js documents the method and not what it returns.
+    const { treeBranchPageCount, treeLeafPageCount, overflowPages } = this.#database.getStats() as {
+      treeBranchPageCount: number;
+      treeLeafPageCount: number;
+      overflowPages: number;
+    };
+    return treeBranchPageCount + treeLeafPageCount + overflowPages;
   }
 }
 
 const empty = Buffer.alloc(0);
-
-/** What lmdb-js says of a B+ tree; its types leave it out. */
-export interface PageCounts {
-  readonly treeBranchPageCount: number;
-  readonly treeLeafPageCount: number;
-  readonly overflowPages: number;
-}
-
-export function usedPages({ treeBranchPageCount, treeLeafPageCount, overflowPages }: PageCounts): number {
-  return treeBranchPageCount + treeLeafPageCount + overflowPages;
-}
 
 /** The first key after every key with the prefix: the prefix with its last byte below 255 raised by one. */
 function endOf(prefix: Buffer): { end?: Buffer } {

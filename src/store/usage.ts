@@ -16,7 +16,7 @@ const timeBytes = 8;
 
 const pinPrefix = Buffer.from("pin\0");
 
-function pinKey(reference: string): Buffer {
+export function pinKey(reference: string): Buffer {
   return Buffer.concat([pinPrefix, referencePrefix(reference)]);
 }
 

@@ -218,6 +218,19 @@ describe("the result of", () => {
     expect(json(await succeed(["inspect", reference, "--json"], other)).pinned).toBe(false);
   });
 
+  it("compact says what it gave back", async () => {
+    const { status, stdout } = await user.bpfcache(["compact"]);
+    expect(status).toBe(0);
+    expect(stdout).toMatch(/^[\d.]+ \w+ before, [\d.]+ \w+ now: [\d.]+ \w+ given back\n$/);
+  });
+
+  it("compact --json has the documented keys", async () => {
+    const { stdout } = await user.bpfcache(["compact", "--json"]);
+    const { fileBytesBefore, fileBytesAfter, bytesFreed } = json(stdout);
+    expect(fileBytesAfter).toBeGreaterThan(0);
+    expect(bytesFreed).toBe(fileBytesBefore - fileBytesAfter);
+  });
+
   it("seed takes in an OCI layout, with the documented keys", async () => {
     using other = new User();
     const layout = other.path("layout");

@@ -3,6 +3,7 @@ import { BpfcacheError } from "../../src/core/errors.js";
 import { contentBytes } from "../../src/store/content-bytes.js";
 import { Environment } from "../../src/store/environment.js";
 import { digestKey, nameKey, referrerKey, rootKey } from "../../src/store/keys.js";
+import { schemaOf } from "../../src/store/migrations.js";
 import {
   type ImageRecord,
   manifestDigestOf,
@@ -84,8 +85,11 @@ class ClosureCheck {
     this.#referrers();
     for (const name of derivedTrees) this.#compare(name);
     this.#roots();
-    this.#usage();
-    this.#total();
+    // Schema 1 had neither the order of uses nor the sum.
+    if ((schemaOf(this.#environment) ?? 0) >= 2) {
+      this.#usage();
+      this.#total();
+    }
     return this.#faults;
   }
 

@@ -92,7 +92,7 @@ describe("opening", () => {
   });
 });
 
-describe("a damaged file is refused before LMDB sees it", () => {
+describe("a damaged file is found before LMDB sees it", () => {
   const damage: Record<string, (file: string) => void> = {
     "random bytes": (file) => writeFileSync(file, Buffer.alloc(1_000_000, 0xa5)),
     "a text file": (file) => writeFileSync(file, "hello\n".repeat(1_000)),
@@ -109,14 +109,22 @@ describe("a damaged file is refused before LMDB sees it", () => {
       writeFileSync(file, bytes.fill(0, 4096, 8192));
     },
   };
-  it.each(Object.keys(damage))("%s", (name) => {
+  it.each(Object.keys(damage))("%s: a reader refuses it, a writer moves it aside", (name) => {
     fill(directory);
     damage[name]?.(join(directory, "data.mdb"));
-    for (const readOnly of [false, true]) {
-      expect(() => Environment.open({ directory, readOnly })).toThrow(
-        expect.objectContaining({ code: "CACHE_CORRUPT" }),
-      );
-    }
+    const damaged = readFileSync(join(directory, "data.mdb"));
+    expect(() => Environment.open({ directory, readOnly: true })).toThrow(
+      expect.objectContaining({ code: "CACHE_CORRUPT" }),
+    );
+    expect(readFileSync(join(directory, "data.mdb")).equals(damaged)).toBe(true);
+
+    const environment = Environment.open({ directory });
+    const { recovery } = environment;
+    expect(environment.snapshot(() => environment.tree("layers").size)).toBe(0);
+    environment.close();
+    expect(recovery).toMatchObject({ fault: expect.stringContaining("is damaged: ") });
+    expect(readFileSync(join(recovery?.movedTo ?? "", "data.mdb")).equals(damaged)).toBe(true);
+    Environment.open({ directory, readOnly: true }).close();
   });
 
   it("an empty file is a cache not yet made to a reader, and a beginning to a writer", () => {

@@ -1,15 +1,29 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { digestOf } from "../../src/core/digest.js";
+import { openReader } from "../../src/reader.js";
+import { compact } from "../../src/store/compact.js";
 import { Environment } from "../../src/store/environment.js";
 import { digestKey } from "../../src/store/keys.js";
 
 function mountTmpfs(path: string): boolean {
   try {
-    execFileSync("mount", ["-t", "tmpfs", "-o", "size=4m,mode=0700", "tmpfs", path], { stdio: "ignore" });
+    execFileSync("mount", ["-t", "tmpfs", "-o", "size=8m,mode=0700", "tmpfs", path], { stdio: "ignore" });
     return true;
   } catch {
     return false;
@@ -44,7 +58,7 @@ describe.skipIf(!isMounted)("a full disk (skipped: needs root, to mount a small 
 
   it("is CACHE_FULL, rolls back, leaves what is there readable, and ends with the shortage", () => {
     const ballast = join(mountPoint, "ballast");
-    writeFileSync(ballast, Buffer.alloc(1_000_000));
+    writeFileSync(ballast, Buffer.alloc(2_000_000));
     expect(fill).toThrow(expect.objectContaining({ code: "CACHE_FULL" }));
     expect(environment.snapshot(() => environment.tree("layers").get(digestKey(digestOf(first))))).toEqual(
       first,
@@ -57,13 +71,58 @@ describe.skipIf(!isMounted)("a full disk (skipped: needs root, to mount a small 
     );
   });
 
-  it("is found out before a new cache is begun", () => {
+  it("is CACHE_FULL to a compaction, which changes nothing, and ends with the shortage", async () => {
     const ballast = join(mountPoint, "ballast");
+    fillUp(ballast);
+    const before = readdirSync(environment.directory);
+    const expected = environment.snapshot(() => environment.tree("layers").keys());
+    await expect(compact(environment)).rejects.toThrow(expect.objectContaining({ code: "CACHE_FULL" }));
+    expect(readdirSync(environment.directory)).toEqual(before);
+    expect(environment.snapshot(() => environment.tree("layers").keys())).toEqual(expected);
+    rmSync(ballast);
+    environment.commit(() => {
+      for (const key of expected.slice(2)) environment.tree("layers").remove(key);
+    });
+    expect((await compact(environment)).bytesFreed).toBeGreaterThan(0);
+    expect(environment.snapshot(() => environment.tree("layers").keys())).toEqual(expected.slice(0, 2));
+  });
+
+  it("is CACHE_FULL to a migration, which changes nothing, while readers read on", () => {
+    const directory = join(mountPoint, "old");
+    const ballast = join(mountPoint, "ballast");
+    mkdirSync(directory, { mode: 0o700 });
+    const schemaOne = readFileSync(new URL("fixtures/schema-1.mdb.gz", import.meta.url));
+    writeFileSync(join(directory, "data.mdb"), gunzipSync(schemaOne), { mode: 0o600 });
+    openReader({ directory }).close();
+    fillUp(ballast);
+    for (let i = 0; i < 2; i++) {
+      expect(() => Environment.open({ directory })).toThrow(expect.objectContaining({ code: "CACHE_FULL" }));
+      const reader = openReader({ directory });
+      expect(reader.list()).toHaveLength(4);
+      reader.close();
+    }
+    expect(readdirSync(directory).filter((name) => name.startsWith("schema"))).toEqual([]);
+    rmSync(ballast);
+    const migrated = Environment.open({ directory });
+    expect(migrated.snapshot(() => migrated.tree("refs").keys())).toHaveLength(4);
+    migrated.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  function fillUp(path: string): void {
+    const ballast = openSync(path, "w");
     try {
-      writeFileSync(ballast, Buffer.alloc(8_000_000));
+      for (;;) writeSync(ballast, Buffer.alloc(4096));
     } catch {
       // As full as it gets.
+    } finally {
+      closeSync(ballast);
     }
+  }
+
+  it("is found out before a new cache is begun", () => {
+    const ballast = join(mountPoint, "ballast");
+    fillUp(ballast);
     expect(() => Environment.open({ directory: join(mountPoint, "another") })).toThrow(
       expect.objectContaining({ code: "CACHE_FULL" }),
     );

@@ -26,6 +26,11 @@ export function requireKernel(): string | undefined {
   );
 }
 
+/** Why a test that becomes other users, or mounts, must be skipped. */
+export function requireRoot(): string | undefined {
+  return because(process.getuid?.() !== 0, "needs root");
+}
+
 export function because(isMissing: boolean, reason: string): string | undefined {
   if (!isMissing) return undefined;
   if (required) throw new Error(`${reason}, and BPFCACHE_REQUIRE_TOOLS forbids skipping`);

@@ -1,0 +1,36 @@
+// @ts-check
+// Run by copy.ts as a process of its own, from src and from dist alike: hence JavaScript. Writes a compact copy
+// of an environment into an empty directory and onto the disk:
+//
+//     node copy-compact.js FROM TO
+//
+// Prints the number of the last transaction before the copy was begun: while it is the newest one, the copy is exact.
+// Exits with 20 when LMDB finds fault with the content, with 28 when there is no room.
+import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
+import { open } from "lmdb";
+
+const [from = "", to = ""] = process.argv.slice(2);
+process.umask(0o077);
+try {
+  const root = open({
+    path: from,
+    readOnly: true,
+    noSubdir: false,
+    encoding: "binary",
+    keyEncoding: "binary",
+  });
+  const { lastTxnId } = /** @type {{ lastTxnId: number }} */ (root.getStats());
+  await root.backup(to, true);
+  for (const path of [`${to}/data.mdb`, to]) {
+    const file = openSync(path, "r");
+    fsyncSync(file);
+    closeSync(file);
+  }
+  writeSync(1, String(lastTxnId));
+  process.exit(0);
+} catch (error) {
+  const { message, code } = /** @type {Error & { code?: number }} */ (error);
+  writeSync(1, message);
+  const isFull = code === 28 || code === 122 || /No space left|Disk quota|Input\/output error/.test(message);
+  process.exit(isFull ? 28 : Number(code) < -30_700 || /^MDB_/.test(message) ? 20 : 1);
+}

@@ -1,0 +1,183 @@
+import { statSync, truncateSync } from "node:fs";
+import { join } from "node:path";
+import { type Database, open, type RootDatabase } from "lmdb";
+import { dataFile, setFileRights } from "./directory.js";
+import { databaseFailure } from "./failure.js";
+import { dataIdentity, type FileIdentity } from "./files.js";
+import { Tree, type TreeName } from "./trees.js";
+
+const binary = { encoding: "binary", keyEncoding: "binary" } as const;
+
+/** How often a process that writes looks for readers that have died: their snapshots keep pages from being used again. */
+const readersCheckMs = 60_000;
+
+interface SharedRoot {
+  readonly root: RootDatabase<Buffer, Buffer>;
+  readonly identity: FileIdentity | undefined;
+  users: number;
+  isClosed: boolean;
+}
+
+/**
+ * The read-only environments of this process. One opened twice must be one: POSIX takes all of a process's locks on a
+ * file away when any descriptor of it is closed, and its readers would count as dead. lmdb-js sees to that itself only
+ * for those who may write the data.
+ */
+const readOnlyRoots = new Map<FileIdentity, SharedRoot>();
+
+/** LMDB's two files as opened once, and what is in them. */
+export class Handle {
+  readonly #directory: string;
+  readonly #identity: FileIdentity | undefined;
+  readonly #shared: SharedRoot;
+  readonly #trees = new Map<TreeName, Tree>();
+  #readersCheckedAt = Date.now();
+
+  private constructor(directory: string, shared: SharedRoot) {
+    this.#directory = directory;
+    this.#shared = shared;
+    this.#identity = dataIdentity(directory);
+  }
+
+  /** Opens files that have been examined; it makes those that are missing. */
+  static open(directory: string, isReadOnly: boolean): Handle {
+    const identity = dataIdentity(directory);
+    const known = identity === undefined ? undefined : readOnlyRoots.get(identity);
+    if (isReadOnly && known !== undefined) {
+      known.users++;
+      return new Handle(directory, known);
+    }
+    // One process has one environment for a file, and this one cannot be written with. Its users open again.
+    if (known !== undefined) close(known);
+    const shared = { root: openRoot(directory, isReadOnly), identity, users: 1, isClosed: false };
+    if (isReadOnly && identity !== undefined) readOnlyRoots.set(identity, shared);
+    if (!isReadOnly) setFileRights(directory);
+    return new Handle(directory, shared);
+  }
+
+  /** Whether it can be used and its data file is still the directory's: two microseconds. */
+  get isCurrent(): boolean {
+    return !this.#shared.isClosed && dataIdentity(this.#directory) === this.#identity;
+  }
+
+  get isClosed(): boolean {
+    return this.#shared.isClosed;
+  }
+
+  get identity(): FileIdentity | undefined {
+    return this.#identity;
+  }
+
+  /** The number of the newest transaction that changed anything, of any process. */
+  get lastTransaction(): number {
+    return this.#counts().lastTxnId;
+  }
+
+  /** The tree; one that is not there is made, or undefined when read-only. */
+  tree(name: TreeName): Tree | undefined {
+    const known = this.#trees.get(name);
+    if (known !== undefined) return known;
+    // Read-only, lmdb-js answers undefined for a tree that does not exist, whatever its types say.
+    const database: Database<Buffer, Buffer> | undefined = this.#shared.root.openDB<Buffer, Buffer>(
+      name,
+      binary,
+    );
+    if (database === undefined) return undefined;
+    const tree = new Tree(database);
+    this.#trees.set(name, tree);
+    return tree;
+  }
+
+  /** One transaction of LMDB, under the lock that only one writer of all processes has. */
+  transaction<T>(work: () => T): T {
+    const { root } = this.#shared;
+    if (Date.now() - this.#readersCheckedAt > readersCheckMs) this.clearDeadReaders();
+    return root.transactionSync(work);
+  }
+
+  /** Moves on to the newest state. */
+  renew(): void {
+    this.#shared.root.resetReadTxn();
+  }
+
+  clearDeadReaders(): void {
+    this.#readersCheckedAt = Date.now();
+    this.#shared.root.readerCheck();
+  }
+
+  /** Bytes of the pages in use: what a compact copy has. */
+  liveBytes(names: readonly TreeName[]): number {
+    const counted = names.reduce((sum, name) => sum + (this.tree(name)?.pages ?? 0), 0);
+    const { pageSize, treeBranchPageCount, treeLeafPageCount, overflowPages } = this.#counts();
+    const metaPages = 2;
+    return (counted + metaPages + treeBranchPageCount + treeLeafPageCount + overflowPages) * pageSize;
+  }
+
+  /**
+   * Pages that were allocated at the end and freed in one transaction are counted but never written. The file is
+   * given its full length again, so that one that lacks something can be told from it (see `checkDataFile`). It is
+   * done under the writer's lock: nobody else can be writing behind the end then.
+   */
+  extendShortFile(isStillTheFile: () => boolean): void {
+    const path = join(this.#directory, dataFile);
+    const isShort = (): boolean =>
+      (statSync(path, { throwIfNoEntry: false })?.size ?? Number.POSITIVE_INFINITY) < this.#countedBytes();
+    if (!isShort()) return;
+    this.transaction(() => {
+      if (isStillTheFile() && isShort()) truncateSync(path, this.#countedBytes());
+    });
+  }
+
+  close(): void {
+    if (this.#shared.isClosed) return;
+    this.#shared.users--;
+    if (this.#shared.users === 0) close(this.#shared);
+  }
+
+  #countedBytes(): number {
+    const { lastPageNumber, pageSize } = this.#counts();
+    return (lastPageNumber + 1) * pageSize;
+  }
+
+  #counts(): Counts {
+    // lmdb-js documents the method and not what it returns.
+    return this.#shared.root.getStats() as Counts;
+  }
+}
+
+interface Counts {
+  readonly lastPageNumber: number;
+  readonly lastTxnId: number;
+  readonly pageSize: number;
+  readonly treeBranchPageCount: number;
+  readonly treeLeafPageCount: number;
+  readonly overflowPages: number;
+}
+
+function close(shared: SharedRoot): void {
+  const { identity } = shared;
+  shared.isClosed = true;
+  if (identity !== undefined && readOnlyRoots.get(identity) === shared) readOnlyRoots.delete(identity);
+  // The environment is synchronous throughout: nothing is queued, so the returned promise has nothing to wait for.
+  void shared.root.close();
+}
+
+function openRoot(directory: string, readOnly: boolean): RootDatabase<Buffer, Buffer> {
+  const options = {
+    path: directory,
+    readOnly,
+    noSubdir: false, // A dot in the directory's name would otherwise make lmdb-js take it for a file.
+    ...binary,
+    pageSize: 4096,
+    maxDbs: 32,
+    maxReaders: 512,
+    overlappingSync: false, // Visible must mean durable: with it a power cut can lose what another process has read.
+    eventTurnBatching: false,
+    permissionsMode: 0o600, // Not in lmdb's types; without it the files are 0644. See setFileRights.
+  };
+  try {
+    return open<Buffer, Buffer>(options);
+  } catch (error) {
+    throw databaseFailure(error, directory);
+  }
+}
