@@ -1,13 +1,7 @@
 import type { Digest } from "../core/digest.js";
 import type { Environment } from "./environment.js";
-import { digestKey, nameKey, readDigestKey } from "./keys.js";
-import {
-  type ImageRecord,
-  manifestDigestOf,
-  type ObjectRecord,
-  type RefRecord,
-  rootDigestOf,
-} from "./records.js";
+import { digestKey, nameKey, readDigestKey, rootKey } from "./keys.js";
+import { type ImageRecord, type ObjectRecord, type RefRecord, rootDigestOf } from "./records.js";
 import { decodeRecord } from "./values.js";
 
 /**
@@ -49,7 +43,7 @@ export function holdersOf(environment: Environment, kind: ContentKind, digest: D
 export function releaseReference(environment: Environment, key: Buffer, record: RefRecord): number {
   let freed = 0;
   for (const digest of new Set(record.chain)) freed += release(environment, "manifest", digest, key);
-  forgetChildOfRoot(environment, record);
+  forgetRoot(environment, record);
   return freed;
 }
 
@@ -101,14 +95,18 @@ function removeValue(
   return bytes;
 }
 
-/** A root that other platforms still hold must not go on naming a manifest that has just gone. */
-function forgetChildOfRoot(environment: Environment, record: RefRecord): void {
-  const manifest = manifestDigestOf(record);
-  if (isHeld(environment, "manifest", manifest)) return;
-  const roots = environment.tree("roots");
-  for (const { key, value } of roots.entries(digestKey(rootDigestOf(record)))) {
-    if (manifestDigestOf(decodeRecord<RefRecord>(value)) === manifest) roots.remove(key);
-  }
+/**
+ * A root that other platforms still hold must not go on leading to a manifest that nobody holds for its sake: that may
+ * go at any time. Only inside `commit`, after the reference's own row has gone or changed.
+ */
+export function forgetRoot(environment: Environment, record: RefRecord): void {
+  const root = rootDigestOf(record);
+  const isStillMeant = holdersOf(environment, "manifest", root).some((holder) => {
+    const row = environment.tree("refs").get(holder);
+    const other = row && decodeRecord<RefRecord>(row);
+    return other !== undefined && other.platform === record.platform && rootDigestOf(other) === root;
+  });
+  if (!isStillMeant) environment.tree("roots").remove(rootKey(root, record.platform));
 }
 
 /** The digest of a holder that is a manifest. */
