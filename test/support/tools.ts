@@ -26,7 +26,8 @@ export function requireKernel(): string | undefined {
   );
 }
 
-function because(isMissing: boolean, reason: string): string | undefined {
+/** The reason as it stands in the name of a test that is skipped, or undefined when nothing is missing. */
+export function because(isMissing: boolean, reason: string): string | undefined {
   if (!isMissing) return undefined;
   if (required) throw new Error(`${reason}, and BPFCACHE_REQUIRE_TOOLS forbids skipping`);
   return ` (skipped: ${reason})`;
