@@ -6,13 +6,13 @@ import {
   nameKey,
   readDigestKey,
   referrerKey,
+  rootKey,
   subjectHolder,
   subjectMark,
   subjectOfHolder,
 } from "./keys.js";
 import {
   type ImageRecord,
-  manifestDigestOf,
   type ObjectRecord,
   type ReferrerRecord,
   type RefRecord,
@@ -95,7 +95,7 @@ export function removeFromAll(environment: Environment, kind: ContentKind, diges
 export function releaseReference(environment: Environment, key: Buffer, record: RefRecord): number {
   let freed = 0;
   for (const digest of new Set(record.chain)) freed += release(environment, "manifest", digest, key);
-  forgetChildOfRoot(environment, record);
+  forgetRoot(environment, record);
   return freed;
 }
 
@@ -172,14 +172,18 @@ function removeObject(environment: Environment, digest: Digest): number {
   return removeContent(environment, "objects", key);
 }
 
-/** A root that other platforms still hold must not go on naming a manifest that has just gone. */
-function forgetChildOfRoot(environment: Environment, record: RefRecord): void {
-  const manifest = manifestDigestOf(record);
-  if (environment.tree("images").has(digestKey(manifest))) return;
-  const roots = environment.tree("roots");
-  for (const { key, value } of roots.entries(digestKey(rootDigestOf(record)))) {
-    if (manifestDigestOf(decodeRecord<RefRecord>(value)) === manifest) roots.remove(key);
-  }
+/**
+ * A root that other platforms still hold must not go on leading to a manifest that nobody holds for its sake: that may
+ * go at any time. Only inside `commit`, after the reference's own row has gone or changed.
+ */
+export function forgetRoot(environment: Environment, record: RefRecord): void {
+  const root = rootDigestOf(record);
+  const isStillMeant = holdersOf(environment, "manifest", root).some((holder) => {
+    const row = environment.tree("refs").get(holder);
+    const other = row && decodeRecord<RefRecord>(row);
+    return other !== undefined && other.platform === record.platform && rootDigestOf(other) === root;
+  });
+  if (!isStillMeant) environment.tree("roots").remove(rootKey(root, record.platform));
 }
 
 /** The digest of a holder that is a manifest. */

@@ -5,7 +5,7 @@ import type { BpfObject } from "../image/elf/bpf-object.js";
 import { type Budget, keepWithin } from "./budget.js";
 import { contentBytes, putContent } from "./content-bytes.js";
 import type { Environment } from "./environment.js";
-import { hold, isHeld, releaseReference } from "./holders.js";
+import { forgetRoot, hold, isHeld, releaseReference } from "./holders.js";
 import { digestKey, nameKey, referenceKey, rootKey } from "./keys.js";
 import type { LeaseGroup } from "./lease-group.js";
 import { type ImageRecord, type ObjectRecord, type RefRecord, rootDigestOf } from "./records.js";
@@ -103,6 +103,7 @@ export function putReference(environment: Environment, record: RefRecord): void 
   const kept = new Set<Digest>(chain);
   const [first, ...others] = old.chain.filter((digest) => !kept.has(digest));
   if (first !== undefined) releaseReference(environment, key, { ...old, chain: [first, ...others] });
+  forgetRoot(environment, old);
 }
 
 function putImage(environment: Environment, manifest: Digest, publication: Publication): void {

@@ -1,4 +1,5 @@
 import { type Digest, verifyDigest } from "../core/digest.js";
+import { BpfcacheError } from "../core/errors.js";
 import { defaultLimits, type Limits } from "../core/limits.js";
 import { formatPlatform, type Platform, parsePlatform } from "../core/platform.js";
 import { parseReference, type Reference } from "../core/reference.js";
@@ -231,8 +232,14 @@ export class Store {
     });
   }
 
+  /** A use that cannot be written, on a full disk or one that fails, only makes the image look less used: whoever reads gets it. */
   noteUse(manifest: Digest, now: number): void {
-    this.#environment.snapshot(() => noteUse(this.#environment, manifest, now));
+    try {
+      this.#environment.snapshot(() => noteUse(this.#environment, manifest, now));
+    } catch (error) {
+      const code = error instanceof BpfcacheError ? error.code : undefined;
+      if (code !== "CACHE_FULL" && code !== "CACHE_CORRUPT") throw error;
+    }
   }
 
   /** The references and platforms that match, in order of their names. */

@@ -4,13 +4,15 @@ import { createInterface } from "node:readline";
 import { beforeAll, describe, expect, it } from "vitest";
 import { startTestRegistry } from "../support/test-registry.js";
 import { checkClosure } from "./check-closure.js";
+import { report } from "./figures.js";
+import { type Contents, readInFreshProcess } from "./judge.js";
 import { MovingImages } from "./moving-images.js";
-import { fixture, mainProgram, randomFrom, run, TemporaryDirectory } from "./processes.js";
+import { mainProgram, randomFrom, TemporaryDirectory } from "./processes.js";
+import { seed, times } from "./soak.js";
 
-const kills = 100;
+const kills = times(54, 200);
 const imagesPerRun = 20;
 const platform = "linux/amd64";
-const seed = Number(process.env["BPFCACHE_TEST_SEED"] ?? Date.now() % 2 ** 32);
 
 /** What a fresh process found after one kill. */
 interface Aftermath {
@@ -30,25 +32,29 @@ describe("a prefetch that is killed by SIGKILL", () => {
   let aftermaths: readonly Aftermath[] = [];
   let isWholeAfterwards = false;
 
-  beforeAll(async () => {
-    const started = Date.now();
-    const random = randomFrom(seed);
-    const window = await measureRun();
-    const [fresh, reused] = await Promise.all([
-      killInFreshDirectories(kills / 2, window, random),
-      killInOneDirectory(kills / 2, window, random),
-    ]);
-    aftermaths = [...fresh, ...reused.aftermaths];
-    isWholeAfterwards = reused.isWholeAfterwards;
-    const midway = aftermaths.filter(({ published }) => published > 0 && published < imagesPerRun).length;
-    const acknowledged = aftermaths.reduce((sum, { published }) => sum + published, 0);
-    console.log(
-      `seed ${seed}: ${aftermaths.length} kills over ${Math.round(window.wholeMs)} ms, ${midway} of them between the first ` +
-        `and the last publication; ${acknowledged} images acknowledged; ${Math.round((Date.now() - started) / 1000)} s`,
-    );
-  }, 180_000);
+  beforeAll(
+    async () => {
+      const started = Date.now();
+      const random = randomFrom(seed);
+      const window = await measureRun();
+      const [fresh, reused] = await Promise.all([
+        killInFreshDirectories(kills / 2, window, random),
+        killInOneDirectory(kills / 2, window, random),
+      ]);
+      aftermaths = [...fresh, ...reused.aftermaths];
+      isWholeAfterwards = reused.isWholeAfterwards;
+      const midway = aftermaths.filter(({ published }) => published > 0 && published < imagesPerRun).length;
+      const acknowledged = aftermaths.reduce((sum, { published }) => sum + published, 0);
+      report(
+        "1 SIGKILL of prefetch",
+        `seed ${seed}: ${aftermaths.length} kills over ${Math.round(window.wholeMs)} ms, ${midway} of them between the first ` +
+          `and the last publication; ${acknowledged} images acknowledged; ${Math.round((Date.now() - started) / 1000)} s`,
+      );
+    },
+    times(180_000, 900_000),
+  );
 
-  it("was killed at a hundred moments, some of them between the first and the last publication", () => {
+  it("was killed at many moments, some of them between the first and the last publication", () => {
     expect(aftermaths).toHaveLength(kills);
     const midway = aftermaths.filter(({ published }) => published > 0 && published < imagesPerRun);
     expect(midway.length).toBeGreaterThan(kills / 10);
@@ -226,28 +232,8 @@ function startPrefetch(
   return child;
 }
 
-interface Contents {
-  readonly images: readonly {
-    readonly reference: string;
-    readonly rootDigest: string;
-    readonly objects: readonly { readonly named: string; readonly found: string }[];
-  }[];
-  readonly writable: readonly string[];
-  /** How the fresh process failed. */
-  readonly complaint?: string;
-}
-
 function rootsIn({ images }: Pick<Contents, "images">): Map<string, string> {
   return new Map(images.map(({ reference, rootDigest }) => [reference, rootDigest]));
-}
-
-async function readInFreshProcess(directory: string): Promise<Contents> {
-  const { status, signal, stdout, stderr } = await run(process.execPath, [
-    fixture("read-everything.js"),
-    directory,
-  ]);
-  if (status === 0) return JSON.parse(stdout);
-  return { images: [], writable: [], complaint: `${signal ?? status}: ${stderr}` };
 }
 
 function inspect(

@@ -43,7 +43,7 @@ function nameOf(index: number): string {
 }
 
 /** Of every four: one behind an index, one that is the same under another name, one of two objects, one plain and big. */
-function imageOf(index: number, generation: number): TestRoot {
+export function imageOf(index: number, generation: number): TestRoot {
   const kind = index % 4;
   const same = kind === 1 ? index - 1 : index;
   const objects = [objectOf(`program_${same}_${generation}`, 8 * 1024 * (1 + (index % 3)))];

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
+import { seededRandom } from "./fixtures/random.js";
 
 /** The built command line: what a user's `bpfcache` is. */
 export const mainProgram = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
@@ -106,13 +107,5 @@ export class TemporaryDirectory {
   }
 }
 
-/** Numbers in [0, 1) that a seed repeats (mulberry32). */
-export function randomFrom(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
+/** Numbers in [0, 1) that a seed repeats. */
+export const randomFrom = seededRandom;

@@ -31,6 +31,7 @@ export function requireRoot(): string | undefined {
   return because(process.getuid?.() !== 0, "needs root");
 }
 
+/** The reason as it stands in the name of a test that is skipped, or undefined when nothing is missing. */
 export function because(isMissing: boolean, reason: string): string | undefined {
   if (!isMissing) return undefined;
   if (required) throw new Error(`${reason}, and BPFCACHE_REQUIRE_TOOLS forbids skipping`);

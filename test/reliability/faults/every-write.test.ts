@@ -1,0 +1,176 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { ErrorCode } from "../../../src/core/errors.js";
+import { requireTools } from "../../support/tools.js";
+import { quantile, report } from "../figures.js";
+import type { OperationName } from "../fixtures/operations.js";
+import { operationNames, prepareTemplate, RehearsedOperation } from "../operation.js";
+import { ended, TemporaryDirectory } from "../processes.js";
+import { OperationSite } from "../site.js";
+import { isSoak } from "../soak.js";
+import { describeFault, type Fault, Shim } from "./shim.js";
+
+// The calls by which an operation changes files are counted, and at each of them the process is killed, or the call
+// fails, once or from then on. (SQLite tests itself so: sqlite.org/testing.html, "I/O error testing".)
+const faults: readonly Fault[] = [
+  "kill",
+  { errno: "ENOSPC", forGood: false },
+  { errno: "ENOSPC", forGood: true },
+  { errno: "EIO", forGood: false },
+  { errno: "EIO", forGood: true },
+  "short",
+];
+
+/** How many of an operation's calls are struck where not all are, from the first to the last, by each fault in turn. */
+const sample = 12;
+
+/** A process that has not ended so long after the fault waits for something that will never come. */
+const hangMs = 2_000;
+
+const missing = requireTools("cc");
+
+describe.skipIf(missing)(`a fault at the Nth write${missing ?? ""}`, () => {
+  const directory = new TemporaryDirectory();
+  const template = directory.join("cache");
+  let site: OperationSite;
+  let shim: Shim;
+  let points = 0;
+  let crashes = 0;
+  const reactionsMs: number[] = [];
+  const counts = new Map<string, number>();
+
+  beforeAll(async () => {
+    site = await OperationSite.start();
+    shim = new Shim();
+    await prepareTemplate(template, site);
+  });
+
+  afterAll(async () => {
+    const calls = [...counts].map(([name, count]) => `${name} ${count}`).join(", ");
+    report(
+      "2 a fault at the Nth write",
+      `${points} points of ${faults.length} faults, ${crashes} known crashes of lmdb-js; calls: ${calls}; the process ended ${Math.round(quantile(reactionsMs, 0.5))} ms ` +
+        `after the fault (median; at most ${Math.round(Math.max(0, ...reactionsMs))} ms)`,
+    );
+    shim[Symbol.dispose]();
+    directory[Symbol.dispose]();
+    await site[Symbol.asyncDispose]();
+  });
+
+  it.each(operationNames)(
+    "leaves the old or the new state behind %s",
+    async (name) => {
+      const operation = await RehearsedOperation.rehearse(name, site, template);
+      const calls = await countCalls(operation);
+      counts.set(name, calls);
+      expect(calls).toBeGreaterThan(2);
+      const complaints: string[] = [];
+      const todo = isSoak ? everyPoint(calls) : somePoints(calls, operationNames.indexOf(name));
+      const work = async (): Promise<void> => {
+        for (let point = todo.pop(); point !== undefined; point = todo.pop())
+          complaints.push(...(await strike(operation, point.at, point.fault)));
+      };
+      await Promise.all([work(), work()]);
+      expect(complaints).toEqual([]);
+    },
+    isSoak ? 3_600_000 : 120_000,
+  );
+
+  async function countCalls(operation: RehearsedOperation): Promise<number> {
+    using trial = operation.trial();
+    const strike = shim.strike(trial.directory);
+    await ended(trial.start(strike.environment));
+    return strike.calls;
+  }
+
+  async function strike(operation: RehearsedOperation, at: number, fault: Fault): Promise<string[]> {
+    // A machine that is busy with something else looks like a hang, but not three times.
+    for (let attempt = 1; ; attempt++) {
+      using trial = operation.trial();
+      const { isSlow, complaints } = await strikeOnce(operation, trial, at, fault);
+      if (!isSlow || attempt === 3) return complaints;
+    }
+  }
+
+  async function strikeOnce(
+    operation: RehearsedOperation,
+    trial: ReturnType<RehearsedOperation["trial"]>,
+    at: number,
+    fault: Fault,
+  ): Promise<{ isSlow: boolean; complaints: string[] }> {
+    points++;
+    const strike = shim.strike(trial.directory, at, fault);
+    const isOnce = fault === "short" || (typeof fault !== "string" && !fault.forGood);
+    const child = trial.start(strike.environment, ...(isOnce ? ["--again"] : []));
+    const watchdog = setTimeout(() => child.kill("SIGKILL"), 10 * hangMs);
+    const { status, signal, stdout, stderr } = await ended(child);
+    clearTimeout(watchdog);
+    const { struck } = strike;
+    const where = `${operation.name}, ${describeFault(fault)} at ${at} (${struck?.name})`;
+    const reactionMs = struck === undefined ? 0 : Date.now() - struck.at;
+    const isSlow = reactionMs > hangMs;
+    if (!isSlow && struck !== undefined) reactionsMs.push(reactionMs);
+    const { faults } = await operation.judge(trial);
+    if (isSlow) faults.push(`still there ${reactionMs} ms after it`);
+    if (fault === "kill") {
+      if (struck !== undefined && signal !== "SIGKILL") faults.push(`the process survived: ${status}`);
+    } else if (isKnownCrash(operation.name, signal, struck?.name, stderr)) {
+      crashes++;
+    } else {
+      if (status !== 0) faults.push(`ended with ${signal ?? status}: ${stderr}`);
+      else faults.push(...complaintsAbout(operation.name, stdout, isOnce));
+    }
+    return { isSlow, complaints: faults.map((complaint) => `${where}: ${complaint}`) };
+  }
+});
+
+/**
+ * Two defects of lmdb-js 3.5.6 that end the process; what is on the disk is judged all the same. An environment that
+ * could not be opened is freed twice (EnvWrap::openEnv), which a new one runs into when it cannot be made. And when a
+ * page cannot be written, what is said about it is longer than the 100 bytes that mdb_page_flush has for it.
+ */
+function isKnownCrash(
+  operation: OperationName,
+  signal: NodeJS.Signals | null,
+  struck: string | undefined = "",
+  stderr: string,
+): boolean {
+  if (signal === "SIGSEGV" && operation === "create")
+    return ["open64", "ftruncate64", "pwrite64"].includes(struck);
+  return (signal === "SIGABRT" || signal === "SIGSEGV") && stderr.startsWith("Write error: ");
+}
+
+/** How an operation may fail that cannot write; what it was told to do after a fault that has passed must succeed. */
+function complaintsAbout(operation: OperationName, stdout: string, isOnce: boolean): string[] {
+  const said = stdout
+    .split("\n")
+    .filter((line) => line !== "")
+    .map((line) => JSON.parse(line));
+  const { failure } = said.find((line) => "failure" in line) ?? { failure: { code: "nothing said" } };
+  const again = said.find((line) => "again" in line)?.again ?? null;
+  const complaints: string[] = [];
+  // Reading needs no writing: that the use cannot be noted is no reason not to get what is there.
+  if (failure !== null && (operation === "bytecode" || !mayFailWith.has(failure.code)))
+    complaints.push(`failed with ${failure.code}: ${failure.message}`);
+  if (isOnce && again !== null) complaints.push(`then, again, with ${again.code}: ${again.message}`);
+  return complaints;
+}
+
+/** USAGE is what a directory is refused with that cannot be made. */
+const mayFailWith = new Set<string>(["CACHE_FULL", "CACHE_CORRUPT", "USAGE"] satisfies ErrorCode[]);
+
+interface Point {
+  readonly at: number;
+  readonly fault: Fault;
+}
+
+function everyPoint(calls: number): Point[] {
+  return faults.flatMap((fault) => Array.from({ length: calls }, (_, index) => ({ at: index + 1, fault })));
+}
+
+/** `shift` lets the first call of one operation be struck by another fault than that of the next. */
+function somePoints(calls: number, shift: number): Point[] {
+  return Array.from({ length: sample }, (_, index) => ({
+    at: Math.round(1 + (index * (calls - 1)) / (sample - 1)),
+    fault: faults[(index + shift) % faults.length] ?? "kill",
+  }));
+}

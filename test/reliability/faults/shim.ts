@@ -1,0 +1,70 @@
+import { execFileSync } from "node:child_process";
+import { closeSync, ftruncateSync, openSync, readFileSync } from "node:fs";
+import { constants } from "node:os";
+import { fileURLToPath } from "node:url";
+import { TemporaryDirectory } from "../processes.js";
+
+/** What befalls a call that changes a file: the process dies, half of a write is written, or the call fails. */
+export type Fault =
+  | "kill"
+  | "short"
+  | { readonly errno: "ENOSPC" | "EIO" | "EFBIG"; readonly forGood: boolean };
+
+export function describeFault(fault: Fault): string {
+  return typeof fault === "string" ? fault : `${fault.errno} ${fault.forGood ? "from then on" : "once"}`;
+}
+
+/** shim.c, built for as long as this lives. */
+export class Shim {
+  readonly #directory = new TemporaryDirectory();
+  readonly #library = this.#directory.join("shim.so");
+  #strikes = 0;
+
+  constructor() {
+    const source = fileURLToPath(new URL("shim.c", import.meta.url));
+    execFileSync("cc", ["-Wall", "-Wextra", "-O1", "-shared", "-fPIC", "-o", this.#library, source, "-ldl"]);
+  }
+
+  /** Counts the calls that change something in `directory`, and lets the fault befall call number `at`, if any. */
+  strike(directory: string, at = 0, fault: Fault = "kill"): Strike {
+    const state = this.#directory.join(`state-${this.#strikes++}`);
+    return new Strike(state, {
+      LD_PRELOAD: this.#library,
+      SHIM_DIRECTORY: directory,
+      SHIM_STATE: state,
+      SHIM_AT: String(at),
+      SHIM_ACTION: typeof fault === "string" ? fault : String(constants.errno[fault.errno]),
+      SHIM_STICKY: typeof fault !== "string" && fault.forGood ? "1" : "0",
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#directory[Symbol.dispose]();
+  }
+}
+
+const stateBytes = 64; // struct state
+
+export class Strike {
+  constructor(
+    readonly path: string,
+    /** For the process that is to be struck. */
+    readonly environment: Readonly<Record<string, string>>,
+  ) {
+    const file = openSync(path, "w");
+    ftruncateSync(file, stateBytes);
+    closeSync(file);
+  }
+
+  /** How many calls there were, in the process and those it started. */
+  get calls(): number {
+    return Number(readFileSync(this.path).readBigUInt64LE(0));
+  }
+
+  /** Milliseconds since 1970, and the name of the function; undefined when there were too few calls. */
+  get struck(): { readonly at: number; readonly name: string } | undefined {
+    const state = readFileSync(this.path);
+    const at = Number(state.readBigUInt64LE(8));
+    return at === 0 ? undefined : { at, name: state.subarray(16).toString().replace(/\0.*$/s, "") };
+  }
+}
