@@ -1,11 +1,19 @@
-import { BpfcacheError } from "./core/errors.js";
-import type { EventSink } from "./core/events.js";
+import { BpfcacheError, toBpfcacheError } from "./core/errors.js";
+import { type EventSink, emit } from "./core/events.js";
 import { withLimits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
-import type { BatchOptions, CacheOptions, PulledImage, PullOptions, SeedOptions } from "./options.js";
+import type {
+  BatchOptions,
+  CacheOptions,
+  PulledImage,
+  PullOptions,
+  ScrubOptions,
+  SeedOptions,
+} from "./options.js";
 import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
 import { Puller } from "./pull/puller.js";
+import { bringBack, bringBackLost, noSource } from "./pull/repair.js";
 import type { PullOutcome, PullRequest } from "./pull/request.js";
 import { openSeed } from "./pull/seed.js";
 import { platformOf, type ReadOptions } from "./reader.js";
@@ -15,6 +23,8 @@ import { LazySource } from "./source/lazy-source.js";
 import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import type { ListFilter } from "./store/list.js";
+import { type RefRecord, rootDigestOf } from "./store/records.js";
+import type { ScrubReport } from "./store/scrub/scrub.js";
 import { Store } from "./store/store.js";
 
 type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference">;
@@ -64,7 +74,26 @@ export class BytecodeCache {
     options: BatchOptions = {},
   ): Promise<BatchResult<PulledImage>> {
     this.#registry.announce?.(references.flatMap(parseOrNothing));
-    return this.#takeAll(this.#registry, references, options, this.#pullPolicy(options));
+    const result = await this.#takeAll(this.#registry, references, options, this.#pullPolicy(options));
+    return mergeBatches([result, await this.#takeLost(options)]);
+  }
+
+  /**
+   * Re-hashes and checks all there is. With `repair`, what is damaged is put right: from what is here, else from where
+   * it came; what neither has is removed and brought back by the next prefetch. Throws INTERRUPTED, CACHE_FULL, and
+   * CACHE_CORRUPT when the database itself cannot be read.
+   */
+  scrub(options: ScrubOptions = {}): Promise<ScrubReport> {
+    const circumstances = {
+      source: this.#options.offline === true ? noSource("registry") : this.#registry,
+      signal: this.#signal(options.signal),
+      onEvent: this.#sink(options.onEvent),
+    };
+    const repair = (record: RefRecord): Promise<unknown> =>
+      bringBack(this.#puller, this.#store, { ...record, rootDigest: rootDigestOf(record) }, circumstances);
+    return this.#track(() =>
+      this.#store.scrub({ ...circumstances, bringBack: options.repair === true ? repair : undefined }),
+    );
   }
 
   /**
@@ -86,9 +115,9 @@ export class BytecodeCache {
     return mergeBatches(batches);
   }
 
-  /** What is cached, or the part of it that matches. Throws USAGE for a malformed platform. */
-  list(filter: ListFilter = {}): readonly CachedImage[] {
-    return this.#store.list(filter);
+  /** As `BytecodeReader.list`. */
+  list(filter: ListFilter = {}, onIncomplete?: (reference: string) => void): readonly CachedImage[] {
+    return this.#store.list(filter, onIncomplete);
   }
 
   /** Throws NOT_CACHED. */
@@ -156,6 +185,27 @@ export class BytecodeCache {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** What damage has cost the cache before. That it is still out of reach is no failure of what was asked for now. */
+  async #takeLost(options: BatchOptions): Promise<BatchResult<PulledImage>> {
+    const { policy } = this.#pullPolicy(options);
+    const source = this.#registry;
+    const signal = this.#signal(options.signal);
+    const onEvent = this.#sink(options.onEvent);
+    const images: PulledImage[] = [];
+    for (const lost of policy === "Never" ? [] : this.#store.lost()) {
+      try {
+        const outcome = await this.#track(() =>
+          bringBackLost(this.#puller, this.#store, lost, { source, signal, onEvent }),
+        );
+        images.push(this.#toPulled(outcome));
+      } catch (error) {
+        const { message } = toBpfcacheError(error);
+        emit(onEvent, { event: "warning", reference: lost.reference, message: `still lost: ${message}` });
+      }
+    }
+    return { images, failed: [], lock: {} };
   }
 
   #takeAll(

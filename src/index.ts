@@ -14,6 +14,7 @@ export type {
   PulledImage,
   PullOptions,
   RegistryConfig,
+  ScrubOptions,
   SeedOptions,
 } from "./options.js";
 export type { BatchResult, FailedImage } from "./pull/batch.js";
@@ -23,3 +24,4 @@ export type { RegistryServer, ServeOptions } from "./serve/server.js";
 export type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 export type { CachedImage, CachedObject, ImageDetails, InspectedObject } from "./store/catalog.js";
 export type { ListFilter } from "./store/list.js";
+export type { ScrubFinding, ScrubReport } from "./store/scrub/scrub.js";

@@ -43,6 +43,14 @@ export type CacheEventBody =
       readonly message: string;
     }
   | { readonly event: "removed"; readonly reference: string; readonly bytes: number }
+  /** A scrub goes on: rows and bytes looked at so far, and what was found damaged. */
+  | {
+      readonly event: "scrubbing";
+      readonly step: string;
+      readonly checked: number;
+      readonly bytes: number;
+      readonly damaged: number;
+    }
   /** One HTTP exchange; secrets are already redacted from `url`. `status` is 0 when no answer came. */
   | {
       readonly event: "request";

@@ -36,13 +36,20 @@ export interface EnvironmentOptions {
  */
 export class Environment {
   readonly directory: string;
+  readonly isReadOnly: boolean;
   readonly #root: RootDatabase<Buffer, Buffer>;
   readonly #trees = new Map<TreeName, Tree>();
   readonly #isTemporary: boolean;
   #isClosed = false;
 
-  private constructor(directory: string, isTemporary: boolean, root: RootDatabase<Buffer, Buffer>) {
+  private constructor(
+    directory: string,
+    options: { readonly isTemporary: boolean; readonly isReadOnly: boolean },
+    root: RootDatabase<Buffer, Buffer>,
+  ) {
+    const { isTemporary, isReadOnly } = options;
     this.directory = directory;
+    this.isReadOnly = isReadOnly;
     this.#isTemporary = isTemporary;
     this.#root = root;
   }
@@ -60,7 +67,8 @@ export class Environment {
     const finding = checkDataFile(join(path, dataFile));
     if (finding === "empty" && readOnly) throw notYetMade(path);
     if (finding === "short") probe(path);
-    const environment = new Environment(path, directory === undefined, openRoot(path, readOnly));
+    const kind = { isTemporary: directory === undefined, isReadOnly: readOnly };
+    const environment = new Environment(path, kind, openRoot(path, readOnly));
     try {
       environment.#openTrees();
       environment.#checkSchema(readOnly);

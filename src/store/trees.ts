@@ -20,6 +20,7 @@ export const treeNames = [
   "leases",
   "pending",
   "programs",
+  "quarantine",
 ] as const;
 
 export type TreeName = (typeof treeNames)[number];
@@ -65,6 +66,13 @@ export class Tree {
   /** All keys that begin with `prefix`, in order, as an array: safe to write while walking it. */
   keys(prefix: Buffer = empty): Buffer[] {
     return [...this.#database.getKeys({ start: prefix, ...endOf(prefix) })];
+  }
+
+  /** The first keys behind `after`, or of the tree, at most so many: a walk in pieces that holds no snapshot between them. */
+  keysAfter(after: Buffer | undefined, limit: number): Buffer[] {
+    // The smallest key above another is the same with a zero byte behind it.
+    const start = after === undefined ? empty : Buffer.concat([after, Buffer.of(0)]);
+    return [...this.#database.getKeys({ start, limit })];
   }
 
   entries(prefix: Buffer = empty): { key: Buffer; value: Buffer }[] {

@@ -1,8 +1,9 @@
 import type { Digest } from "../core/digest.js";
+import { soundRecordAt } from "./damage.js";
 import type { Environment } from "./environment.js";
-import { digestKey, referencePrefix } from "./keys.js";
+import { digestKey, readReferenceKey, referencePrefix } from "./keys.js";
 import type { PinRecord } from "./records.js";
-import { decodeRecord, decodeTime, encodeRecord, encodeTime } from "./values.js";
+import { decodeTime, encodeRecord, encodeTime } from "./values.js";
 
 // Rows of the tree usage: a manifest's digest key for when it was last used (its first byte is 1 or 2), and
 // "pin", a zero byte and the reference for a pin.
@@ -14,6 +15,12 @@ const pinPrefix = Buffer.from("pin\0");
 
 function pinKey(reference: string): Buffer {
   return Buffer.concat([pinPrefix, referencePrefix(reference)]);
+}
+
+/** The reference that a row of the tree is a pin of; undefined for other rows, and where its name is only a hash. */
+export function pinnedReference(key: Buffer): string | undefined {
+  if (!key.subarray(0, pinPrefix.length).equals(pinPrefix)) return undefined;
+  return readReferenceKey(key.subarray(pinPrefix.length)).reference;
 }
 
 export function lastUsedAt(environment: Environment, manifest: Digest): number | undefined {
@@ -36,8 +43,14 @@ export function isPinned(environment: Environment, reference: string): boolean {
 }
 
 export function pinOf(environment: Environment, reference: string): PinRecord | undefined {
-  const row = environment.tree("usage").get(pinKey(reference));
-  return row === undefined ? undefined : decodeRecord<PinRecord>(row);
+  const key = pinKey(reference);
+  if (!environment.tree("usage").has(key)) return undefined;
+  // That it is pinned is what counts, whether it can still be read by whom or not.
+  return soundRecordAt<PinRecord>(environment, "usage", key) ?? unknownPin();
+}
+
+export function unknownPin(): PinRecord {
+  return { owner: "", reason: "the record of this pin was damaged", pinnedAt: Date.now() };
 }
 
 export function putPin(environment: Environment, reference: string, pin: PinRecord): void {

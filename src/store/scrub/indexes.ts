@@ -1,0 +1,149 @@
+import type { Digest } from "../../core/digest.js";
+import { soundRecordAt } from "../damage.js";
+import type { Environment } from "../environment.js";
+import { type ContentKind, contentTrees, isHeld, manifestOfHolder, readHolderKey } from "../holders.js";
+import { digestKey, nameKey, objectOfName, readDigestKey, referencePrefix } from "../keys.js";
+import {
+  type ImageRecord,
+  manifestDigestOf,
+  type ObjectRecord,
+  type RefRecord,
+  type RootRecord,
+} from "../records.js";
+import type { TreeName } from "../trees.js";
+import { pinnedReference } from "../usage.js";
+import type { Fault, RowCheck } from "./fault.js";
+import { isImageUnknown } from "./records.js";
+
+/** Every row that another one calls for is here, and no row that nothing calls for. */
+export const indexChecks: readonly RowCheck[] = [
+  { tree: "heldBy", faultOf: faultOfHolder },
+  { tree: "objectInfo", faultOf: faultOfNames },
+  nameCheck("byProgram"),
+  nameCheck("byMap"),
+  { tree: "roots", faultOf: faultOfRoot },
+  { tree: "usage", faultOf: faultOfUsage },
+  { tree: "referrers", faultOf: faultOfReferrer },
+  needCheck("images", "manifest"),
+  needCheck("objectInfo", "object"),
+  ...(Object.keys(contentTrees) as ContentKind[]).map((kind) => needCheck(contentTrees[kind], kind)),
+];
+
+function unneeded(environment: Environment, tree: TreeName, key: Buffer): Fault {
+  return {
+    reason: `nothing needs a row in the tree ${tree}`,
+    mend: () => environment.tree(tree).remove(key),
+  };
+}
+
+/** Content, and what is known of it, that nobody holds. */
+function needCheck(tree: TreeName, kind: ContentKind): RowCheck {
+  return {
+    tree,
+    faultOf: (environment, key) => {
+      const digest = digestIn(key);
+      const isNeeded = digest !== undefined && isHeld(environment, kind, digest);
+      return isNeeded || !environment.tree(tree).has(key) ? undefined : unneeded(environment, tree, key);
+    },
+  };
+}
+
+function faultOfHolder(environment: Environment, key: Buffer): Fault | undefined {
+  if (!environment.tree("heldBy").has(key) || isNeeded(environment, key)) return undefined;
+  return unneeded(environment, "heldBy", key);
+}
+
+function isNeeded(environment: Environment, row: Buffer): boolean {
+  const parsed = wellFormed(() => readHolderKey(row));
+  if (parsed?.kind === undefined) return false;
+  const { kind, digest, holder } = parsed;
+  if (kind === "manifest") {
+    const record = soundRecordAt<RefRecord>(environment, "refs", holder);
+    return record === undefined ? environment.tree("refs").has(holder) : record.chain.includes(digest);
+  }
+  const manifest = wellFormed(() => manifestOfHolder(holder));
+  if (manifest === undefined) return false;
+  if (isImageUnknown(environment, holder)) return true;
+  const image = soundRecordAt<ImageRecord>(environment, "images", holder);
+  if (image === undefined) return false;
+  if (kind === "config") return image.config.digest === digest;
+  return (kind === "layer" ? image.layers : image.objects).some((blob) => blob.digest === digest);
+}
+
+/** An object is found by each of its programs and maps. */
+function faultOfNames(environment: Environment, key: Buffer): Fault | undefined {
+  const facts = soundRecordAt<ObjectRecord>(environment, "objectInfo", key);
+  const digest = digestIn(key);
+  if (facts === undefined || digest === undefined) return undefined;
+  const rows = [
+    ...facts.programs.map(({ name }) => ({ tree: "byProgram" as const, key: nameKey(name, digest) })),
+    ...facts.maps.map(({ name }) => ({ tree: "byMap" as const, key: nameKey(name, digest) })),
+  ];
+  const missing = rows.filter((row) => !environment.tree(row.tree).has(row.key));
+  if (missing.length === 0) return undefined;
+  const mend = (): void => {
+    for (const row of missing) environment.tree(row.tree).put(row.key, Buffer.of(1));
+  };
+  return { reason: `the object ${digest} is not found by all its programs and maps`, mend };
+}
+
+function nameCheck(tree: "byProgram" | "byMap"): RowCheck {
+  const namesOf = ({ programs, maps }: ObjectRecord): readonly { name: string }[] =>
+    tree === "byProgram" ? programs : maps;
+  return {
+    tree,
+    faultOf: (environment, key) => {
+      const object = objectOfName(key);
+      const facts = object && soundRecordAt<ObjectRecord>(environment, "objectInfo", digestKey(object));
+      const isRight =
+        object !== undefined &&
+        (facts === undefined
+          ? environment.tree("objectInfo").has(digestKey(object))
+          : namesOf(facts).some(({ name }) => nameKey(name, object).equals(key)));
+      return isRight || !environment.tree(tree).has(key) ? undefined : unneeded(environment, tree, key);
+    },
+  };
+}
+
+/** A root's row may outlive the reference it came with, as long as all it leads to is here. */
+function faultOfRoot(environment: Environment, key: Buffer): Fault | undefined {
+  const root = soundRecordAt<RootRecord>(environment, "roots", key);
+  if (root === undefined) return undefined;
+  const manifest = digestKey(manifestDigestOf(root));
+  const leads =
+    root.chain.every((digest) => isHeld(environment, "manifest", digest)) &&
+    (environment.tree("images").has(manifest) || isImageUnknown(environment, manifest));
+  return leads ? undefined : unneeded(environment, "roots", key);
+}
+
+/** Times of use are of images that are here, pins of references that are here. */
+function faultOfUsage(environment: Environment, key: Buffer): Fault | undefined {
+  if (!environment.tree("usage").has(key)) return undefined;
+  const pinned = pinnedReference(key);
+  const digest = digestIn(key);
+  const isStale =
+    pinned !== undefined
+      ? !environment.tree("refs").hasPrefix(referencePrefix(pinned))
+      : digest !== undefined && !isHeld(environment, "manifest", digest);
+  return isStale ? unneeded(environment, "usage", key) : undefined;
+}
+
+function faultOfReferrer(environment: Environment, key: Buffer): Fault | undefined {
+  const subject = digestIn(key);
+  const isStale = subject === undefined || !isHeld(environment, "manifest", subject);
+  return isStale && environment.tree("referrers").has(key)
+    ? unneeded(environment, "referrers", key)
+    : undefined;
+}
+
+function digestIn(key: Buffer): Digest | undefined {
+  return wellFormed(() => readDigestKey(key).digest);
+}
+
+function wellFormed<T>(parse: () => T): T | undefined {
+  try {
+    return parse();
+  } catch {
+    return undefined;
+  }
+}
