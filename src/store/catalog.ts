@@ -1,7 +1,7 @@
 import type { Digest } from "../core/digest.js";
 import type { BpfGlobal, BpfSection } from "../image/elf/bpf-object.js";
 import type { Attachment } from "../image/formats/format.js";
-import { DamagedRow, recordAt } from "./damage.js";
+import { DamagedRow, recordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { digestKey, readDigestKey } from "./keys.js";
 import {

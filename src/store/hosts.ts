@@ -1,4 +1,4 @@
-import { soundRecordAt } from "./damage.js";
+import { soundRecordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import type { HostRecord } from "./records.js";
 import { encodeRecord } from "./values.js";

@@ -1,7 +1,7 @@
 import type { Digest } from "../core/digest.js";
 import { formatPlatform, parsePlatform } from "../core/platform.js";
 import { type CachedImage, describeImage } from "./catalog.js";
-import { DamagedRow, recordAt } from "./damage.js";
+import { DamagedRow, recordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { holdersOf, manifestOfHolder } from "./holders.js";
 import { namePrefix, readDigestKey, readReferenceKey } from "./keys.js";

@@ -3,7 +3,7 @@ import { BpfcacheError } from "../core/errors.js";
 import { byteOrderOf, formatPlatform, type Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
 import { isNamedFor } from "../image/formats/name-architecture.js";
-import { recordAt } from "./damage.js";
+import { recordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { digestKey, referenceKey, rootKey } from "./keys.js";
 import type { ImageRecord, ObjectEntry, RefRecord, RootRecord } from "./records.js";

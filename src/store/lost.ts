@@ -1,5 +1,5 @@
 import type { Digest } from "../core/digest.js";
-import { soundRecordAt } from "./damage.js";
+import { soundRecordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { referenceKey, referencePrefix } from "./keys.js";
 import type { PinRecord } from "./records.js";

@@ -1,7 +1,7 @@
 import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import type { BpfObject } from "../image/elf/bpf-object.js";
-import { recordAt } from "./damage.js";
+import { recordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { hold, isHeld, markComplete, releaseReference } from "./holders.js";
 import { digestKey, nameKey, referenceKey, rootKey } from "./keys.js";

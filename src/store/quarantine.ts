@@ -1,5 +1,5 @@
 import { type Digest, digestAlgorithm, digestOf } from "../core/digest.js";
-import { DamagedRow, recordAt, soundRecordAt } from "./damage.js";
+import { DamagedRow, recordAt, soundRecordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import {
   type ContentKind,
@@ -102,8 +102,8 @@ function isDamaged(environment: Environment, tree: TreeName, key: Buffer): boole
     return isHeld(environment, kind, digest) && faultOfContent(environment, kind, digest) !== undefined;
   }
   try {
-    recordAt(environment, tree, key);
-    return false;
+    const isMissing = recordAt(environment, tree, key) === undefined;
+    return isMissing && tree === "objectInfo" && isHeld(environment, "object", readDigestKey(key).digest);
   } catch (error) {
     if (error instanceof DamagedRow) return true;
     throw error;

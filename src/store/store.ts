@@ -9,7 +9,7 @@ import {
   notCached,
 } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
-import { DamagedRow, decodeRow, recordAt, soundRecordAt } from "./damage.js";
+import { DamagedRow, decodeRow, recordAt, soundRecordAt } from "./damaged-row.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
 import {
   type ContentKind,
@@ -85,7 +85,10 @@ export class Store {
    * is put into quarantine.
    */
   isIntact(record: RootRecord): boolean {
-    return this.#isSound((environment) => isWhole(environment, record) && this.#verify(record.objects));
+    return this.#isSound((environment) => {
+      const image = recordAt(environment, "images", digestKey(manifestDigestOf(record)));
+      return image !== undefined && isWhole(environment, record) && this.#verify(record.objects);
+    });
   }
 
   /** The same of the image alone, whatever leads to it. */
@@ -306,8 +309,12 @@ export class Store {
   }
 
   #verify(objects: readonly ObjectEntry[]): true {
-    const tree = this.#environment.tree("objects");
-    for (const object of objects) this.#objects.verify(tree.view(digestKey(object.digest)), object);
+    for (const object of objects) {
+      const key = digestKey(object.digest);
+      this.#objects.verify(this.#environment.tree("objects").view(key), object);
+      if (recordAt(this.#environment, "objectInfo", key) === undefined)
+        throw new DamagedRow("objectInfo", key, `what is known of the object ${object.digest} is missing`);
+    }
     return true;
   }
 

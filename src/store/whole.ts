@@ -1,5 +1,5 @@
 import { type Digest, digestAlgorithm, digestOf } from "../core/digest.js";
-import { DamagedRow } from "./damage.js";
+import { DamagedRow } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { isHeld, isHeldBy } from "./holders.js";
 import { digestKey, referenceKey } from "./keys.js";

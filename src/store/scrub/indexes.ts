@@ -1,7 +1,7 @@
 import type { Digest } from "../../core/digest.js";
-import { soundRecordAt } from "../damage.js";
+import { soundRecordAt } from "../damaged-row.js";
 import type { Environment } from "../environment.js";
-import { type ContentKind, contentTrees, isHeld, manifestOfHolder, readHolderKey } from "../holders.js";
+import { type ContentKind, isHeld, manifestOfHolder, readHolderKey } from "../holders.js";
 import { digestKey, nameKey, objectOfName, readDigestKey, referencePrefix } from "../keys.js";
 import {
   type ImageRecord,
@@ -15,18 +15,26 @@ import { pinnedReference } from "../usage.js";
 import type { Fault, RowCheck } from "./fault.js";
 import { isImageUnknown } from "./records.js";
 
-/** Every row that another one calls for is here, and no row that nothing calls for. */
+/**
+ * Every row that another one calls for is here, and no row that nothing calls for. From the holders down: what goes
+ * takes the next with it.
+ */
 export const indexChecks: readonly RowCheck[] = [
   { tree: "heldBy", faultOf: faultOfHolder },
+  needCheck("images", "manifest"),
+  needCheck("manifests", "manifest"),
+  // Once more, for what images held that have just gone.
+  { tree: "heldBy", faultOf: faultOfHolder },
+  needCheck("configs", "config"),
+  needCheck("layers", "layer"),
+  needCheck("objects", "object"),
+  needCheck("objectInfo", "object"),
   { tree: "objectInfo", faultOf: faultOfNames },
   nameCheck("byProgram"),
   nameCheck("byMap"),
   { tree: "roots", faultOf: faultOfRoot },
   { tree: "usage", faultOf: faultOfUsage },
   { tree: "referrers", faultOf: faultOfReferrer },
-  needCheck("images", "manifest"),
-  needCheck("objectInfo", "object"),
-  ...(Object.keys(contentTrees) as ContentKind[]).map((kind) => needCheck(contentTrees[kind], kind)),
 ];
 
 function unneeded(environment: Environment, tree: TreeName, key: Buffer): Fault {

@@ -1,4 +1,4 @@
-import { DamagedRow, recordAt } from "../damage.js";
+import { DamagedRow, recordAt } from "../damaged-row.js";
 import type { Environment } from "../environment.js";
 import { isMarkedIncomplete } from "../holders.js";
 import { readDigestKey, referenceKey, rootKey } from "../keys.js";

@@ -1,8 +1,8 @@
 import type { Digest } from "../../core/digest.js";
-import { soundRecordAt } from "../damage.js";
+import { soundRecordAt } from "../damaged-row.js";
 import type { Environment } from "../environment.js";
-import { type ContentKind, contentTrees, hold, isHeldBy } from "../holders.js";
-import { digestKey, rootKey } from "../keys.js";
+import { type ContentKind, contentTrees, hold, isHeld, isHeldBy } from "../holders.js";
+import { digestKey, readDigestKey, rootKey } from "../keys.js";
 import { dropDamaged } from "../quarantine.js";
 import {
   type ImageRecord,
@@ -17,9 +17,9 @@ import type { Fault, RowCheck } from "./fault.js";
 
 /** From every reference through its manifests and its image to every object: all of it is here and held. */
 export const closureChecks: readonly RowCheck[] = [
-  { tree: "objectInfo", faultOf: faultOfObject },
-  { tree: "images", faultOf: faultOfImage },
   { tree: "refs", faultOf: faultOfReference },
+  { tree: "images", faultOf: faultOfImage },
+  { tree: "objectInfo", faultOf: faultOfObject },
 ];
 
 function faultOfObject(environment: Environment, key: Buffer): Fault | undefined {
@@ -33,7 +33,8 @@ function faultOfObject(environment: Environment, key: Buffer): Fault | undefined
 
 function faultOfImage(environment: Environment, key: Buffer): Fault | undefined {
   const image = soundRecordAt<ImageRecord>(environment, "images", key);
-  if (image === undefined) return undefined;
+  // One that nobody holds is not to be completed but to go.
+  if (image === undefined || !isHeld(environment, "manifest", readDigestKey(key).digest)) return undefined;
   const text = manifestText(environment, key);
   const stranger = [image.config, ...image.layers].find(({ digest }) => text?.includes(digest) === false);
   if (stranger !== undefined) {

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from "node:timers/promises";
 import { toBpfcacheError } from "../../core/errors.js";
 import { type EventSink, emit } from "../../core/events.js";
-import { soundRecordAt } from "../damage.js";
+import { soundRecordAt } from "../damaged-row.js";
 import type { Environment } from "../environment.js";
 import { contentTrees, releaseReference } from "../holders.js";
 import { loseReference } from "../quarantine.js";

@@ -31,6 +31,7 @@ export class Suspects {
   readonly #environment: Environment;
   readonly #mends: boolean;
   readonly #noted: Noted[] = [];
+  readonly #rows = new Set<string>();
   readonly #affected = new Set<string>();
   /** Keys of references that had to go, in hex, and why. */
   readonly #lost = new Map<string, string>();
@@ -92,12 +93,16 @@ export class Suspects {
     // An image without its parts is what it comes to when a part was found damaged before.
     const isConsequence = tree === "refs" && this.#affected.has(key.toString("hex"));
     for (const need of hex) this.#affected.add(need);
-    if (isConsequence) return;
+    // Some rows are looked at twice.
+    const row = `${tree} ${key.toString("hex")}`;
+    if (isConsequence || this.#rows.has(row)) return;
+    this.#rows.add(row);
     const references = needs.map((need) => {
       const { reference = "(a long name)", platform } = readReferenceKey(need);
       return `${reference} ${platform}`;
     });
-    this.#noted.push({ finding: { tree, name: nameOf(tree, key), reason, references }, needs: hex });
+    const finding = { tree, name: nameOf(tree, key), reason, references };
+    this.#noted.push({ finding, needs: hex });
   }
 }
 
