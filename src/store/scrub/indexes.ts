@@ -51,7 +51,7 @@ function needCheck(tree: TreeName, kind: ContentKind): RowCheck {
     faultOf: (environment, key) => {
       const digest = digestIn(key);
       const isNeeded = digest !== undefined && isHeld(environment, kind, digest);
-      return isNeeded || !environment.tree(tree).has(key) ? undefined : unneeded(environment, tree, key);
+      return isNeeded || !environment.tree(tree).finds(key) ? undefined : unneeded(environment, tree, key);
     },
   };
 }

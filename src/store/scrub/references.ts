@@ -105,7 +105,7 @@ function faultOfNeed(
   holder: Buffer,
 ): Fault | undefined {
   const key = digestKey(digest);
-  if (!environment.tree(contentTrees[kind]).has(key)) {
+  if (!environment.tree(contentTrees[kind]).finds(key)) {
     const reason = `the ${kind} ${digest} is missing`;
     return { reason, mend: () => dropDamaged(environment, contentTrees[kind], key, reason) };
   }

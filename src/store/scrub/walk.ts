@@ -23,19 +23,22 @@ export async function walk(
     readonly onSlice: (rows: number, bytes: number) => void;
   },
 ): Promise<void> {
+  let limit = sliceRows;
   for (let after: Buffer | undefined, isDone = false; !isDone; ) {
     throwIfAborted(options.signal);
     environment.snapshot(() => {
-      const keys = environment.tree(tree).keysAfter(after, sliceRows);
-      requireOrder(environment, tree, after, keys);
+      const keys = environment.tree(tree).keysAfter(after, limit);
       let [rows, bytes] = [0, 0];
       for (const key of keys) {
+        requireOrder(environment, tree, after, key);
         bytes += look(key);
         rows++;
         after = key;
         if (bytes >= sliceBytes) break;
       }
-      isDone = rows === keys.length && keys.length < sliceRows;
+      isDone = rows === keys.length && keys.length < limit;
+      // Of large values few are looked at in a slice: no need to list more.
+      limit = Math.min(sliceRows, rows * 2 + 1);
       options.onSlice(rows, bytes);
     });
     await turn();
@@ -43,22 +46,11 @@ export async function walk(
 }
 
 /** Damaged keys are out of order, and are not found where they are looked for: that cannot be mended row by row. */
-function requireOrder(
-  environment: Environment,
-  tree: TreeName,
-  after: Buffer | undefined,
-  keys: readonly Buffer[],
-): void {
-  let last = after;
-  for (const key of keys) {
-    if ((last === undefined || Buffer.compare(last, key) < 0) && environment.tree(tree).has(key)) {
-      last = key;
-      continue;
-    }
-    throw new BpfcacheError(
-      "CACHE_CORRUPT",
-      `the database in ${environment.directory} is damaged: the rows of the tree ${tree} are out of order`,
-      { hint: "Move the directory aside and prefetch again: a cache can always be rebuilt." },
-    );
-  }
+function requireOrder(environment: Environment, tree: TreeName, last: Buffer | undefined, key: Buffer): void {
+  if ((last === undefined || Buffer.compare(last, key) < 0) && environment.tree(tree).finds(key)) return;
+  throw new BpfcacheError(
+    "CACHE_CORRUPT",
+    `the database in ${environment.directory} is damaged: the rows of the tree ${tree} are out of order`,
+    { hint: "Move the directory aside and prefetch again: a cache can always be rebuilt." },
+  );
 }
