@@ -1,6 +1,6 @@
 import type { ExportResult } from "./bundle/export.js";
 import type { Digest } from "./core/digest.js";
-import { BpfcacheError } from "./core/errors.js";
+import { BpfcacheError, toBpfcacheError } from "./core/errors.js";
 import { type EventSink, emit } from "./core/events.js";
 import { type Limits, withLimits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
@@ -11,12 +11,14 @@ import type {
   ExportOptions,
   PulledImage,
   PullOptions,
+  ScrubOptions,
   SeedOptions,
 } from "./options.js";
-import { type BatchResult, takeAll } from "./pull/batch.js";
+import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
 import type { ListedImage } from "./pull/image-list.js";
 import type { PullPolicy } from "./pull/policy.js";
 import { Puller } from "./pull/puller.js";
+import { bringBack, bringBackLost, noSource } from "./pull/repair.js";
 import type { PullOutcome, PullRequest } from "./pull/request.js";
 import { type RestoredLayers, restoreLayers, restoreLayersOf } from "./pull/restore-layers.js";
 import { seedAll } from "./pull/seed.js";
@@ -31,6 +33,8 @@ import type { Compaction } from "./store/compact.js";
 import type { Usage } from "./store/disk-usage.js";
 import type { ListFilter } from "./store/list.js";
 import type { PruneOptions, PruneResult } from "./store/prune.js";
+import { type RefRecord, rootDigestOf } from "./store/records.js";
+import type { ScrubReport } from "./store/scrub/scrub.js";
 import { Store } from "./store/store.js";
 
 type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference" | "referrers" | "group">;
@@ -93,8 +97,27 @@ export class BytecodeCache {
     const references = listed.map(({ reference }) => reference);
     const policies = new Map(listed.map(({ reference, pullPolicy }) => [reference, pullPolicy]));
     this.#registry.announce?.(references.flatMap(parseOrNothing));
-    return this.#takeAll(this.#registry, references, options, (reference) =>
+    const result = await this.#takeAll(this.#registry, references, options, (reference) =>
       this.#pullPolicy(options, policies.get(reference)),
+    );
+    return mergeBatches([result, await this.#takeLost(options)]);
+  }
+
+  /**
+   * Re-hashes and checks all there is. With `repair`, what is damaged is put right: from what is here, else from where
+   * it came; what neither has is removed and brought back by the next prefetch. Throws INTERRUPTED, CACHE_FULL, and
+   * CACHE_CORRUPT when the database itself cannot be read.
+   */
+  scrub(options: ScrubOptions = {}): Promise<ScrubReport> {
+    const circumstances = {
+      source: this.#options.offline === true ? noSource("registry") : this.#registry,
+      signal: this.#signal(options.signal),
+      onEvent: this.#sink(options.onEvent),
+    };
+    const repair = (record: RefRecord): Promise<unknown> =>
+      bringBack(this.#puller, this.#store, { ...record, rootDigest: rootDigestOf(record) }, circumstances);
+    return this.#track(() =>
+      this.#store.scrub({ ...circumstances, bringBack: options.repair === true ? repair : undefined }),
     );
   }
 
@@ -152,9 +175,9 @@ export class BytecodeCache {
     );
   }
 
-  /** What is cached, or the part of it that matches. Throws USAGE for a malformed platform. */
-  list(filter: ListFilter = {}): readonly CachedImage[] {
-    return this.#store.list(filter);
+  /** As `BytecodeReader.list`. */
+  list(filter: ListFilter = {}, onIncomplete?: (reference: string) => void): readonly CachedImage[] {
+    return this.#store.list(filter, onIncomplete);
   }
 
   /** Throws NOT_CACHED. */
@@ -262,6 +285,27 @@ export class BytecodeCache {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** What damage has cost the cache before. That it is still out of reach is no failure of what was asked for now. */
+  async #takeLost(options: BatchOptions): Promise<BatchResult<PulledImage>> {
+    const { policy } = this.#pullPolicy(options);
+    const source = this.#registry;
+    const signal = this.#signal(options.signal);
+    const onEvent = this.#sink(options.onEvent);
+    const images: PulledImage[] = [];
+    for (const lost of policy === "Never" ? [] : this.#store.lost()) {
+      try {
+        const outcome = await this.#track(() =>
+          bringBackLost(this.#puller, this.#store, lost, { source, signal, onEvent }),
+        );
+        images.push(this.#toPulled(outcome));
+      } catch (error) {
+        const { message } = toBpfcacheError(error);
+        emit(onEvent, { event: "warning", reference: lost.reference, message: `still lost: ${message}` });
+      }
+    }
+    return { images, failed: [], lock: {} };
   }
 
   #takeAll(

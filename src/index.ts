@@ -18,6 +18,7 @@ export type {
   PulledImage,
   PullOptions,
   RegistryConfig,
+  ScrubOptions,
   SeedOptions,
 } from "./options.js";
 export type { BatchResult, FailedImage } from "./pull/batch.js";
@@ -40,3 +41,4 @@ export type { RemovalReason, Removed } from "./store/evict.js";
 export type { ListFilter } from "./store/list.js";
 export type { PruneOptions, PruneResult } from "./store/prune.js";
 export type { ReferrerRecord } from "./store/records.js";
+export type { ScrubFinding, ScrubReport } from "./store/scrub/scrub.js";

@@ -99,6 +99,14 @@ export interface ExportOptions {
   readonly onEvent?: EventSink | undefined;
 }
 
+export interface ScrubOptions {
+  /** Put right what is damaged. Without it nothing is changed. */
+  readonly repair?: boolean | undefined;
+  /** Aborting ends the call with INTERRUPTED; what was put right stays so. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onEvent?: EventSink | undefined;
+}
+
 /** A pulled image: the JSON document `pull`. */
 export interface PulledImage extends CachedImage {
   /** `cache`, or the source that bytes came from. */

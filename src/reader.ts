@@ -54,12 +54,15 @@ export class BytecodeReader {
     return this.#store.withBytecode(parseReference(reference), platformOf(options.platform), options, use);
   }
 
-  /** What is cached, or the part of it that matches. Throws USAGE for a malformed platform. */
-  list(filter: ListFilter = {}): readonly CachedImage[] {
-    return this.#store.list(filter);
+  /**
+   * What is cached, or the part of it that matches. An image of which something was found damaged is left out, and its
+   * reference given to `onIncomplete`. Throws USAGE for a malformed platform.
+   */
+  list(filter: ListFilter = {}, onIncomplete?: (reference: string) => void): readonly CachedImage[] {
+    return this.#store.list(filter, onIncomplete);
   }
 
-  /** Throws NOT_CACHED. */
+  /** Throws NOT_CACHED, and CACHE_CORRUPT when something of the image was found damaged. */
   inspect(reference: string, options: Pick<ReadOptions, "platform"> = {}): ImageDetails {
     return this.#store.inspect(parseReference(reference), platformOf(options.platform));
   }

@@ -1,31 +1,61 @@
 import { writeFileSync } from "node:fs";
-import { BpfcacheError } from "../core/errors.js";
+import { BpfcacheError, toBpfcacheError } from "../core/errors.js";
+import { emit } from "../core/events.js";
 import { openReader } from "../reader.js";
+import type { Bytecode } from "../store/bytecode.js";
 import { parseGlobals } from "./global-values.js";
 import type { VerbContext } from "./verb.js";
+import { withCache } from "./with-cache.js";
 
-export async function run({ words, options, settings, output }: VerbContext): Promise<void> {
-  const [reference = ""] = words;
+export async function run(context: VerbContext): Promise<void> {
+  const { options, output } = context;
   const file = options.value("output");
-  const globals = parseGlobals(options.values("global"));
-  const reader = openReader({ directory: settings.directory });
-  try {
-    const { bytes, ...description } = reader.bytecode(reference, {
-      platform: settings.platform,
-      object: options.value("object"),
-      program: options.value("program"),
-      globals,
+  const { bytes, ...description } = await readOrRepair(context);
+  if (file !== undefined) writeFile(file, bytes);
+  else if (output.isJson) {
+    throw new BpfcacheError("USAGE", "--json and the bytecode cannot share standard output", {
+      hint: "Add -o FILE.",
     });
-    if (file !== undefined) writeFile(file, bytes);
-    else if (output.isJson) {
-      throw new BpfcacheError("USAGE", "--json and the bytecode cannot share standard output", {
-        hint: "Add -o FILE.",
-      });
-    } else await writeOut(bytes);
-    if (output.isJson) output.result(description, () => "");
-  } finally {
-    reader.close();
+  } else await writeOut(bytes);
+  if (output.isJson) output.result(description, () => "");
+}
+
+/** What is damaged is taken in again, unless nothing may be fetched. */
+async function readOrRepair(context: VerbContext): Promise<Bytecode> {
+  const { settings, onEvent, signal } = context;
+  const [reference = ""] = context.words;
+  try {
+    return read(context);
+  } catch (error) {
+    const isDamage = error instanceof BpfcacheError && error.code === "CACHE_CORRUPT";
+    if (!isDamage || settings.isOffline || settings.pullPolicy === "Never") throw error;
+    emit(onEvent, { event: "warning", reference, message: `${error.message}; it is taken in again` });
+    try {
+      await withCache(context, (cache) => cache.pull(reference, { pullPolicy: "IfNotPresent", signal }));
+    } catch (cause) {
+      throw beyondRepair(error, toBpfcacheError(cause));
+    }
+    return read(context);
   }
+}
+
+function beyondRepair(damage: BpfcacheError, cause: BpfcacheError): BpfcacheError {
+  if (cause.code === "INTERRUPTED") return cause;
+  const { reference, hint } = damage;
+  const message = `${damage.message}, and could not be taken in again: ${cause.message}`;
+  return new BpfcacheError("CACHE_CORRUPT", message, { reference, hint, cause });
+}
+
+function read({ words, options, settings }: VerbContext): Bytecode {
+  const [reference = ""] = words;
+  const globals = parseGlobals(options.values("global"));
+  using reader = openReader({ directory: settings.directory });
+  return reader.bytecode(reference, {
+    platform: settings.platform,
+    object: options.value("object"),
+    program: options.value("program"),
+    globals,
+  });
 }
 
 function writeFile(path: string, bytes: Uint8Array): void {

@@ -1,22 +1,29 @@
+import { emit } from "../core/events.js";
 import { formatPlatform } from "../core/platform.js";
 import { openReader } from "../reader.js";
 import type { CachedImage } from "../store/catalog.js";
 import { programNames } from "./describe.js";
-import { formatAge, formatBytes, table } from "./output.js";
+import { formatAge, formatBytes, plural, table } from "./output.js";
 import type { VerbContext } from "./verb.js";
 
 const shortDigest = "sha256:".length + 12;
 
-export async function run({ options, settings, output }: VerbContext): Promise<void> {
+export async function run({ options, settings, output, onEvent }: VerbContext): Promise<void> {
   const reader = openReader({ directory: settings.directory });
   try {
-    const images = reader.list({
+    const filter = {
       program: options.value("program"),
       map: options.value("map"),
       type: options.value("type"),
       format: options.value("format"),
       platform: settings.platform && formatPlatform(settings.platform),
-    });
+    };
+    const incomplete: string[] = [];
+    const images = reader.list(filter, (reference) => incomplete.push(reference));
+    if (incomplete.length > 0) {
+      const message = `${plural(incomplete.length, "damaged image")} not listed (${incomplete.join(", ")}); bpfcache scrub --repair brings back what can be`;
+      emit(onEvent, { event: "warning", message });
+    }
     output.result({ images }, () => describe(images));
   } finally {
     reader.close();

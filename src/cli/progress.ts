@@ -72,6 +72,7 @@ function recoveredLines({ fault, movedTo, references }: CacheEvent & { event: "r
 class LiveLine implements Progress {
   readonly #isVerbose: boolean;
   readonly #fetching = new Map<string, { reference: string; bytes: number }>();
+  #scrubbing: Extract<CacheEvent, { event: "scrubbing" }> | undefined;
   #done = 0;
   #failed = 0;
   #bytes = 0;
@@ -91,8 +92,8 @@ class LiveLine implements Progress {
       write(`${lasting}\n`);
     }
     // Thirty times a second is as often as anybody sees.
-    if ((event.event === "progress" || event.event === "exporting") && Date.now() - this.#drawnAt < 33)
-      return;
+    const isFrequent = ["progress", "exporting", "scrubbing"].includes(event.event);
+    if (isFrequent && Date.now() - this.#drawnAt < 33) return;
     this.#draw();
   };
 
@@ -109,6 +110,7 @@ class LiveLine implements Progress {
       this.#bytes += event.bytes;
     }
     if (event.event === "exporting") this.#bytes = event.bytes;
+    if (event.event === "scrubbing") this.#scrubbing = event;
     if (event.event === "published" || event.event === "hit" || event.event === "exported") this.#done++;
     if (event.event === "resolved" && event.unchanged) this.#done++;
     if (event.event === "failed") this.#failed++;
@@ -119,7 +121,11 @@ class LiveLine implements Progress {
     const bytes = under.reduce((sum, blob) => sum + blob.bytes, this.#bytes);
     const failed = this.#failed === 0 ? "" : `, ${this.#failed} failed`;
     const current = under[0] === undefined ? "" : `  ${under[0].reference}`;
-    const line = `${this.#done} done${failed}, ${formatBytes(bytes)}${current}`;
+    const scrub = this.#scrubbing;
+    const line =
+      scrub === undefined
+        ? `${this.#done} done${failed}, ${formatBytes(bytes)}${current}`
+        : `${scrub.step}: ${scrub.checked} rows, ${formatBytes(scrub.bytes)}, ${scrub.damaged} damaged`;
     const shown = line.slice(0, Math.max(20, (process.stderr.columns || 80) - 1));
     if (shown === this.#drawn) return;
     this.#erase();

@@ -216,6 +216,15 @@ export const verbs: readonly VerbSpec[] = [
     load: () => import("./compact.js"),
   },
   {
+    name: "scrub",
+    usage: "[--repair]",
+    summary: "re-hash and check all that is cached",
+    options: [{ name: "repair", summary: "put right what is damaged, from the registry if it must be" }],
+    examples: ["scrub", "scrub --repair", "scrub --repair --offline --json"],
+    words: { min: 0, max: 0 },
+    load: () => import("./scrub.js"),
+  },
+  {
     name: "serve",
     usage: "",
     summary: "be a read-only OCI registry over the cache",

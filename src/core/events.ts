@@ -61,6 +61,14 @@ export type CacheEventBody =
       readonly bytes: number;
       readonly reason: string;
     }
+  /** A scrub goes on: rows and bytes looked at so far, and what was found damaged. */
+  | {
+      readonly event: "scrubbing";
+      readonly step: string;
+      readonly checked: number;
+      readonly bytes: number;
+      readonly damaged: number;
+    }
   /** One HTTP exchange; secrets are already redacted from `url`. `status` is 0 when no answer came. */
   | {
       readonly event: "request";

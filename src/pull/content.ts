@@ -143,7 +143,7 @@ export class Content {
   }
 
   #ignoreDamage(error: unknown): undefined {
-    if (!(error instanceof BpfcacheError) || error.code !== "DIGEST_MISMATCH") throw error;
+    if (!(error instanceof BpfcacheError) || error.code !== "CACHE_CORRUPT") throw error;
     this.#warn(`${error.message}; it is fetched again`);
     return undefined;
   }

@@ -46,7 +46,8 @@ export class Pull {
   async run(): Promise<PullOutcome> {
     try {
       const known = this.#store.findReference(this.#request.reference, this.#request.platform);
-      const root = await this.#resolve(known);
+      // Of what is damaged here, the source is not told: it might say that it is unchanged.
+      const root = await this.#resolve(known && this.#store.isIntact(known) ? known : undefined);
       if (root === undefined && known !== undefined) return await this.#confirm(known);
       if (root === undefined)
         throw new BpfcacheError("INTERNAL", "the source said unchanged of what it was not told");
@@ -121,7 +122,7 @@ export class Pull {
   ): Promise<RefRecord | undefined> {
     const digest = lastOf(manifests).digest;
     const image = this.#store.image(digest);
-    if (image === undefined) return undefined;
+    if (image === undefined || !this.#store.hasSoundObjects(image)) return undefined;
     requireByteOrder(image.objects, this.#request.platform);
     if (this.#request.strict === true) requireAgreement(image.disagreements);
     const current = this.#publishedMeanwhile(manifests);
@@ -214,9 +215,9 @@ export class Pull {
     return {
       reference: reference.toString(),
       platform: formatPlatform(platform),
-      source: source.name,
+      source: this.#request.root?.source ?? source.name,
       pulledAt: now,
-      checkedAt: now,
+      checkedAt: this.#request.root?.checkedAt ?? now,
       etag,
       platforms: index.kind === "index" ? platformsOf(index) : [],
     };

@@ -14,6 +14,7 @@ import type { Store } from "../store/store.js";
 import { Flights } from "./flights.js";
 import { Pull } from "./pull.js";
 import { keepReferrers } from "./referrers.js";
+import { requestAsItWas, unlessGone } from "./repair.js";
 import type { PullOutcome, PullRequest } from "./request.js";
 import { requireStored } from "./strict.js";
 
@@ -42,6 +43,9 @@ export class Puller {
     const cached = this.#findUsable(request);
     const hit = cached && this.#hit(request, cached);
     if (hit !== undefined) return hit;
+    const asItWas = cached && requestAsItWas(this.#store, request, cached);
+    const repaired = asItWas && (await unlessGone(this.pull(asItWas)));
+    if (repaired !== undefined) return repaired;
     if (request.policy === "Never") throw notCached(request.reference);
     const { reference, platform, policy, root, mayMoveReference = true, strict = false } = request;
     const key = [reference, formatPlatform(platform), policy, root?.digest, mayMoveReference, strict].join(
@@ -123,6 +127,7 @@ export class Puller {
 
   #hit(request: PullRequest, record: RootRecord): PullOutcome | undefined {
     const { reference, platform, onEvent } = request;
+    if (!this.#store.isIntact(record)) return undefined;
     if (request.strict === true) requireStored(this.#store, record, reference);
     const adopted = this.#store.adopt(reference, platform, record, Date.now());
     if (adopted === undefined) return undefined;

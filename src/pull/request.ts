@@ -28,8 +28,12 @@ export interface PullRequest {
   readonly onEvent?: EventSink | undefined;
 }
 
-/** The root document with the validator it was served with. */
-export type ResolvedRoot = PublishedManifest & { readonly etag?: string | undefined };
+/** The root document with the validator it was served with; and where and when that was, if not from this source now. */
+export type ResolvedRoot = PublishedManifest & {
+  readonly etag?: string | undefined;
+  readonly source?: string | undefined;
+  readonly checkedAt?: number | undefined;
+};
 
 export interface PullOutcome {
   /** Where the bytes came from: the cache, or the source's name. */

@@ -5,10 +5,8 @@ import { contentBytes } from "./content-bytes.js";
 import type { Environment } from "./environment.js";
 import { type Eviction, evictAll, type Removed } from "./evict.js";
 import { removeReference } from "./holders.js";
-import type { RefRecord } from "./records.js";
 import { rehearse } from "./rehearse.js";
 import { useBucketMs } from "./usage.js";
-import { decodeRecord } from "./values.js";
 
 /** How much the content of a cache may take. */
 export interface Budget {
@@ -71,9 +69,8 @@ export function requireRoom(
   if (budget === undefined || contentBytes(environment) + bytes <= budget.highBytes) return;
   const evictable = rehearse(environment, () => {
     const before = contentBytes(environment);
-    const row = replaced && environment.tree("refs").get(replaced);
-    if (row !== undefined && replaced !== undefined)
-      removeReference(environment, replaced, decodeRecord<RefRecord>(row));
+    if (replaced !== undefined && environment.tree("refs").has(replaced))
+      removeReference(environment, replaced);
     evictAll(environment, evictionFor(budget, bytes, undefined));
     const after = contentBytes(environment);
     return { bytes: before - after, isEnough: after + bytes <= budget.maxBytes };

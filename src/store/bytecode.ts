@@ -1,4 +1,4 @@
-import { type Digest, digestOf } from "../core/digest.js";
+import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import type { Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
@@ -13,6 +13,7 @@ import {
   type RootRecord,
   rootDigestOf,
 } from "./records.js";
+import type { ObjectVerifier } from "./whole.js";
 
 /** What a loader gets to know of the object it was given: the four digests by name, and what is in it. */
 export interface BytecodeDescription {
@@ -42,19 +43,17 @@ export interface Bytecode extends BytecodeDescription {
   readonly bytes: Uint8Array;
 }
 
-/** LMDB has no checksums: up to this size every read is re-hashed, above it once per process and object. */
-const alwaysVerifiedBytes = 1024 * 1024;
-
 /**
  * Reads objects for loaders: two gets (reference, then object) in one snapshot, the bytes re-hashed before they are
  * handed out.
  */
 export class BytecodeAccess {
   readonly #environment: Environment;
-  readonly #verified = new Set<Digest>();
+  readonly #objects: ObjectVerifier;
 
-  constructor(environment: Environment) {
+  constructor(environment: Environment, objects: ObjectVerifier) {
     this.#environment = environment;
+    this.#objects = objects;
   }
 
   /** Throws NOT_CACHED, CACHE_CORRUPT, or USAGE when several objects fit the choice or a global cannot be set. */
@@ -78,30 +77,10 @@ export class BytecodeAccess {
       if (record === undefined) throw notCached(reference);
       const object = chooseObject(reference, record.objects, platform, options);
       const view = this.#environment.tree("objects").view(digestKey(object.digest));
-      this.#verify(view, object, reference);
+      this.#objects.verify(view, object, reference.toString());
       const bytes =
         options.globals === undefined ? view : withGlobals(view, options.globals, reference.toString());
       return this.#environment.guardView(() => use(bytes, describe(reference, record, object)));
-    });
-  }
-
-  #verify(
-    view: Buffer | undefined,
-    { digest, size, name }: ObjectEntry,
-    reference: Reference,
-  ): asserts view is Buffer {
-    if (view?.length === size) {
-      if (size > alwaysVerifiedBytes && this.#verified.has(digest)) return;
-      if (digestOf(view) === digest) {
-        this.#verified.add(digest);
-        return;
-      }
-    }
-    throw new BpfcacheError("CACHE_CORRUPT", `the object ${name} (${digest}) is damaged in the cache`, {
-      reference: reference.toString(),
-      expected: digest,
-      found: view === undefined ? "nothing" : digestOf(view),
-      hint: "Remove the image and pull it again.",
     });
   }
 }

@@ -1,7 +1,7 @@
 import type { Digest } from "../core/digest.js";
-import { BpfcacheError } from "../core/errors.js";
 import type { BpfGlobal, BpfSection } from "../image/elf/bpf-object.js";
 import type { Attachment } from "../image/formats/format.js";
+import { DamagedRow, recordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { isHeldBy } from "./holders.js";
 import { digestKey } from "./keys.js";
@@ -17,7 +17,8 @@ import {
 } from "./records.js";
 import { allReferrersOf } from "./referrers.js";
 import { isPinned, lastUsedAt } from "./usage.js";
-import { decodeManifest, decodeRecord } from "./values.js";
+import { decodeManifest } from "./values.js";
+import { isWhole } from "./whole.js";
 
 export interface CachedObject {
   readonly name: string;
@@ -150,19 +151,18 @@ function summary(
 }
 
 function imageOf(environment: Environment, record: RefRecord): ImageRecord {
-  const row = environment.tree("images").get(digestKey(manifestDigestOf(record)));
-  if (row === undefined) throw missing("image", manifestDigestOf(record), record.reference);
-  return decodeRecord<ImageRecord>(row);
+  const manifest = manifestDigestOf(record);
+  const key = digestKey(manifest);
+  const image = recordAt<ImageRecord>(environment, "images", key);
+  if (image !== undefined && isWhole(environment, record)) return image;
+  throw new DamagedRow("images", key, `parts of the image ${manifest} were found damaged and are missing`, {
+    reference: record.reference,
+  });
 }
 
 function factsOf(environment: Environment, object: Digest): ObjectRecord {
-  const row = environment.tree("objectInfo").get(digestKey(object));
-  if (row === undefined) throw missing("object record", object);
-  return decodeRecord<ObjectRecord>(row);
-}
-
-function missing(what: string, digest: Digest, reference?: string): BpfcacheError {
-  return new BpfcacheError("CACHE_CORRUPT", `the ${what} ${digest} is missing from the database`, {
-    reference,
-  });
+  const key = digestKey(object);
+  const facts = recordAt<ObjectRecord>(environment, "objectInfo", key);
+  if (facts !== undefined) return facts;
+  throw new DamagedRow("objectInfo", key, `what is known of the object ${object} is missing`);
 }

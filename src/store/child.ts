@@ -2,7 +2,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
 import { fileURLToPath } from "node:url";
-import { BpfcacheError } from "../core/errors.js";
+import { BpfcacheError, throwIfAborted } from "../core/errors.js";
 
 export interface ChildEnd {
   readonly status: number | null;
@@ -45,17 +45,27 @@ export function runChild(program: string, args: readonly string[], timeoutMs: nu
   return { status, signal, isTimedOut, stdout };
 }
 
-/** The same, while this process goes on. */
-export async function startChild(program: string, args: readonly string[]): Promise<ChildEnd> {
+/** The same, while this process goes on. Throws INTERRUPTED. */
+export async function startChild(
+  program: string,
+  args: readonly string[],
+  signal?: AbortSignal | undefined,
+): Promise<ChildEnd> {
+  throwIfAborted(signal);
   const child = spawn(process.execPath, [pathOf(program), ...args], {
     stdio: ["ignore", "pipe", "ignore"],
   });
+  const stop = (): void => void child.kill("SIGKILL");
+  signal?.addEventListener("abort", stop, { once: true });
   const closed = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
   try {
-    const [stdout, [status, signal]] = await Promise.all([text(child.stdout), closed]);
-    return { status, signal, isTimedOut: false, stdout };
+    const [stdout, [status, killedBy]] = await Promise.all([text(child.stdout), closed]);
+    throwIfAborted(signal);
+    return { status, signal: killedBy, isTimedOut: false, stdout };
   } catch (error) {
-    throw notStarted(error);
+    throw error instanceof BpfcacheError ? error : notStarted(error);
+  } finally {
+    signal?.removeEventListener("abort", stop);
   }
 }
 

@@ -6,7 +6,7 @@ export const contentTrees = ["manifests", "configs", "layers", "objects"] as con
 
 export type ContentTree = (typeof contentTrees)[number];
 
-const totalKey = Buffer.from("contentBytes");
+export const totalKey = Buffer.from("contentBytes");
 
 /** Bytes of all manifests, configs, layers and objects: one row of meta, changed with every one of them. */
 export function contentBytes(environment: Environment): number {

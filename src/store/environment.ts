@@ -40,7 +40,7 @@ export class Environment {
   readonly directory: string;
   /** Set when the files were damaged when they were opened, and a new environment was begun. */
   recovery: Recovery | undefined;
-  readonly #isReadOnly: boolean;
+  readonly isReadOnly: boolean;
   readonly #isTemporary: boolean;
   /** Only of one that may write. */
   readonly #mark: OpenMark | undefined;
@@ -76,7 +76,7 @@ export class Environment {
   private constructor(directory: string, isTemporary: boolean, isReadOnly: boolean, claim?: Claim) {
     this.directory = directory;
     this.#isTemporary = isTemporary;
-    this.#isReadOnly = isReadOnly;
+    this.isReadOnly = isReadOnly;
     this.#claim = claim;
     try {
       this.#mark = isReadOnly ? undefined : new OpenMark(directory);
@@ -262,7 +262,7 @@ export class Environment {
         this.recovery = startAnew(directory, examined, fault, this.#beginAnew) ?? this.recovery;
         continue;
       }
-      const handle = Handle.open(directory, this.#isReadOnly);
+      const handle = Handle.open(directory, this.isReadOnly);
       const isSame = examined === undefined || examined === handle.identity;
       if (isSame && handle.isCurrent && !isClaimed(directory)) return handle;
       handle.close();
@@ -272,7 +272,7 @@ export class Environment {
   /** What was moved aside while it was looked at has shown nothing by failing. */
   #examine(examined: FileIdentity | undefined): string | undefined | typeof movedMeanwhile {
     try {
-      return examine(this.directory, this.#isReadOnly);
+      return examine(this.directory, this.isReadOnly);
     } catch (error) {
       if (examined !== undefined && dataIdentity(this.directory) !== examined) return movedMeanwhile;
       throw error;
@@ -281,12 +281,12 @@ export class Environment {
 
   /** Brings the schema up to date, or, read-only, sees whether it can be read. */
   #prepareContent(): void {
-    if (this.#isReadOnly && this.#handle.tree("meta") === undefined) throw notYetMade(this.directory);
+    if (this.isReadOnly && this.#handle.tree("meta") === undefined) throw notYetMade(this.directory);
     const version = schemaOf(this);
     refuseNewer(version ?? schemaVersion, this.directory); // Before anything is made in it.
-    if (version === undefined && this.#isReadOnly) throw notYetMade(this.directory);
+    if (version === undefined && this.isReadOnly) throw notYetMade(this.directory);
     for (const name of treeNames) this.#handle.tree(name);
-    if (this.#isReadOnly) return;
+    if (this.isReadOnly) return;
     this.#handle.extendShortFile(() => this.#mayWrite());
     if (version === undefined) this.commit(() => this.#putFirstRows());
     else if (version < schemaVersion) migrate(this);
@@ -299,7 +299,7 @@ export class Environment {
   }
 
   #waitForReplacement(): void {
-    const mayFinish = ({ kind }: Plan): boolean => !this.#isReadOnly || kind !== "damaged";
+    const mayFinish = ({ kind }: Plan): boolean => !this.isReadOnly || kind !== "damaged";
     waitForReplacement(this.directory, mayFinish, (claim) => this.#finish(claim));
   }
 

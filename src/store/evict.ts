@@ -1,10 +1,10 @@
 import type { Digest } from "../core/digest.js";
+import { soundRecordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { holdersOf, removeReference } from "./holders.js";
 import { isProtected } from "./protection.js";
 import type { RefRecord } from "./records.js";
 import { leastRecentlyUsed } from "./usage.js";
-import { decodeRecord } from "./values.js";
 
 /**
  * Why something was removed: `size` least recently used when room was needed, `age` not used for longer than asked,
@@ -80,7 +80,7 @@ function evictImage(environment: Environment, manifest: Digest, reason: RemovalR
   return references.map(({ key, record }) => ({
     reference: record.reference,
     platform: record.platform,
-    bytes: removeReference(environment, key, record),
+    bytes: removeReference(environment, key),
     reason,
   }));
 }
@@ -92,7 +92,7 @@ export interface ReferenceRow {
 
 export function referenceRowsOf(environment: Environment, manifest: Digest): ReferenceRow[] {
   return holdersOf(environment, "manifest", manifest).flatMap((key) => {
-    const row = environment.tree("refs").get(key);
-    return row === undefined ? [] : [{ key, record: decodeRecord<RefRecord>(row) }];
+    const record = soundRecordAt<RefRecord>(environment, "refs", key);
+    return record === undefined ? [] : [{ key, record }];
   });
 }

@@ -1,9 +1,11 @@
 import type { Digest } from "../core/digest.js";
 import { removeContent } from "./content-bytes.js";
+import { soundRecordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import {
   digestKey,
   nameKey,
+  objectOfName,
   readDigestKey,
   referrerKey,
   rootKey,
@@ -18,8 +20,8 @@ import {
   type RefRecord,
   rootDigestOf,
 } from "./records.js";
+import type { TreeName } from "./trees.js";
 import { removeLastUse } from "./usage.js";
-import { decodeRecord } from "./values.js";
 
 /**
  * Who needs what. The tree heldBy has a row (content, holder) for every need: a reference holds its root and its
@@ -30,7 +32,13 @@ import { decodeRecord } from "./values.js";
 export type ContentKind = "manifest" | "config" | "layer" | "object";
 
 const kindByte: Readonly<Record<ContentKind, number>> = { manifest: 1, config: 2, layer: 3, object: 4 };
-const blobTrees = { config: "configs", layer: "layers" } as const;
+/** Where the bytes of each kind are. */
+export const contentTrees = {
+  manifest: "manifests",
+  config: "configs",
+  layer: "layers",
+  object: "objects",
+} as const satisfies Readonly<Record<ContentKind, TreeName>>;
 
 /** What keys about this content begin with. */
 export function contentPrefix(kind: ContentKind, digest: Digest): Buffer {
@@ -78,10 +86,11 @@ export function referencesTo(environment: Environment, manifest: Digest): Buffer
   );
 }
 
-/** Removes a reference with everything that only it held. Returns the bytes that were freed. Only inside `commit`. */
-export function removeReference(environment: Environment, key: Buffer, record: RefRecord): number {
+/** Removes a reference, also one whose record is damaged, with everything that only it held. Returns the bytes that were freed. Only inside `commit`. */
+export function removeReference(environment: Environment, key: Buffer): number {
+  const record = soundRecordAt<RefRecord>(environment, "refs", key);
   environment.tree("refs").remove(key);
-  return releaseReference(environment, key, record);
+  return record === undefined ? releaseHolder(environment, key) : releaseReference(environment, key, record);
 }
 
 /** Removes content whoever holds it. Returns the bytes that were freed. Only inside `commit`. */
@@ -108,7 +117,7 @@ function release(environment: Environment, kind: ContentKind, digest: Digest, ho
 function remove(environment: Environment, kind: ContentKind, digest: Digest): number {
   if (kind === "manifest") return removeManifest(environment, digest);
   if (kind === "object") return removeObject(environment, digest);
-  return removeContent(environment, blobTrees[kind], digestKey(digest));
+  return removeContent(environment, contentTrees[kind], digestKey(digest));
 }
 
 /** Whether only what it refers to still needs a manifest. That anything refers is rare, and cheap to rule out. */
@@ -119,14 +128,20 @@ function isOnlyReferrer(environment: Environment, manifest: Digest): boolean {
 
 function removeManifest(environment: Environment, digest: Digest): number {
   const key = digestKey(digest);
+  const mustSearch = isMarkedIncomplete(environment, digest) || isDamagedImage(environment, digest);
   const image = imageOf(environment, digest);
   let freed = removeContent(environment, "manifests", key) + forgetImage(environment, digest);
-  if (image !== undefined) {
+  markComplete(environment, digest);
+  if (mustSearch) freed += releaseHolder(environment, key);
+  else if (image !== undefined) {
     freed += release(environment, "config", image.config.digest, key);
     for (const layer of image.layers) freed += release(environment, "layer", layer.digest, key);
   }
-  for (const { value } of environment.tree("referrers").entries(key))
-    freed += releaseReferrer(environment, decodeRecord<ReferrerRecord>(value));
+  for (const row of environment.tree("referrers").keys(key)) {
+    const referrer = soundRecordAt<ReferrerRecord>(environment, "referrers", row);
+    if (referrer === undefined) environment.tree("referrers").remove(row);
+    else freed += releaseReferrer(environment, referrer);
+  }
   return freed;
 }
 
@@ -136,16 +151,19 @@ function forgetImage(environment: Environment, digest: Digest): number {
   const image = imageOf(environment, digest);
   removeLastUse(environment, digest);
   for (const root of environment.tree("roots").keys(key)) environment.tree("roots").remove(root);
-  if (image === undefined) return 0;
   environment.tree("images").remove(key);
+  if (image === undefined) return 0;
   let freed = 0;
   for (const object of image.objects) freed += release(environment, "object", object.digest, key);
   return freed;
 }
 
 function imageOf(environment: Environment, manifest: Digest): ImageRecord | undefined {
-  const row = environment.tree("images").get(digestKey(manifest));
-  return row === undefined ? undefined : decodeRecord<ImageRecord>(row);
+  return soundRecordAt<ImageRecord>(environment, "images", digestKey(manifest));
+}
+
+function isDamagedImage(environment: Environment, manifest: Digest): boolean {
+  return environment.tree("images").has(digestKey(manifest)) && imageOf(environment, manifest) === undefined;
 }
 
 /** Takes a referrer from its subject, with all that nothing else needs. Returns the bytes that were freed. Only inside `commit`. */
@@ -162,14 +180,73 @@ export function releaseReferrer(environment: Environment, record: ReferrerRecord
 
 function removeObject(environment: Environment, digest: Digest): number {
   const key = digestKey(digest);
-  const facts = environment.tree("objectInfo").get(key);
-  if (facts !== undefined) {
-    const { programs, maps } = decodeRecord<ObjectRecord>(facts);
-    for (const { name } of programs) environment.tree("byProgram").remove(nameKey(name, digest));
-    for (const { name } of maps) environment.tree("byMap").remove(nameKey(name, digest));
-    environment.tree("objectInfo").remove(key);
-  }
+  removeIndexesOf(environment, digest);
+  environment.tree("objectInfo").remove(key);
   return removeContent(environment, "objects", key);
+}
+
+/** Only inside `commit`, while the object's record is still there. */
+export function removeIndexesOf(environment: Environment, object: Digest): void {
+  const facts = soundRecordAt<ObjectRecord>(environment, "objectInfo", digestKey(object));
+  if (facts === undefined) {
+    // What names it is no longer known: rare enough to look through all of them.
+    for (const index of ["byProgram", "byMap"] as const) {
+      const rows = environment.tree(index).keys();
+      for (const row of rows) if (objectOfName(row) === object) environment.tree(index).remove(row);
+    }
+    return;
+  }
+  for (const { name } of facts.programs) environment.tree("byProgram").remove(nameKey(name, object));
+  for (const { name } of facts.maps) environment.tree("byMap").remove(nameKey(name, object));
+}
+
+/**
+ * What an image has kept from when it was whole stays held in its name, though the row in images that would say so
+ * is gone. This row tells that it has to be looked for when the image is removed. Only inside `commit`.
+ */
+export function markIncomplete(environment: Environment, manifest: Digest): void {
+  environment.tree("images").remove(digestKey(manifest));
+  environment.tree("quarantine").put(incompleteKey(manifest), present);
+}
+
+/** Only inside `commit`. */
+export function markComplete(environment: Environment, manifest: Digest): void {
+  environment.tree("quarantine").remove(incompleteKey(manifest));
+}
+
+export function isMarkedIncomplete(environment: Environment, manifest: Digest): boolean {
+  return environment.tree("quarantine").has(incompleteKey(manifest));
+}
+
+function incompleteKey(manifest: Digest): Buffer {
+  return Buffer.concat([Buffer.from("image\0"), digestKey(manifest)]);
+}
+
+/** Lets go of all that a holder holds, whose own record does not say any more what that is. Only inside `commit`. */
+export function releaseHolder(environment: Environment, holder: Buffer): number {
+  let freed = 0;
+  for (const row of environment.tree("heldBy").keys()) {
+    const { kind, digest, holder: found } = readHolderKey(row);
+    if (found.equals(holder) && kind !== undefined) freed += release(environment, kind, digest, holder);
+  }
+  return freed;
+}
+
+/** A row of the tree heldBy. Throws CACHE_CORRUPT when it is none. */
+export function readHolderKey(row: Buffer): {
+  kind: ContentKind | undefined;
+  digest: Digest;
+  holder: Buffer;
+} {
+  const kind = (Object.keys(kindByte) as ContentKind[]).find((each) => kindByte[each] === row[0]);
+  const { digest, end } = readDigestKey(row, 1);
+  return { kind, digest, holder: row.subarray(end) };
+}
+
+/** Only inside `commit`. */
+export function removeHolders(environment: Environment, kind: ContentKind, digest: Digest): void {
+  for (const row of environment.tree("heldBy").keys(contentPrefix(kind, digest)))
+    environment.tree("heldBy").remove(row);
 }
 
 /**
@@ -179,8 +256,7 @@ function removeObject(environment: Environment, digest: Digest): number {
 export function forgetRoot(environment: Environment, record: RefRecord): void {
   const root = rootDigestOf(record);
   const isStillMeant = holdersOf(environment, "manifest", root).some((holder) => {
-    const row = environment.tree("refs").get(holder);
-    const other = row && decodeRecord<RefRecord>(row);
+    const other = soundRecordAt<RefRecord>(environment, "refs", holder);
     return other !== undefined && other.platform === record.platform && rootDigestOf(other) === root;
   });
   if (!isStillMeant) environment.tree("roots").remove(rootKey(root, record.platform));

@@ -1,6 +1,7 @@
+import { soundRecordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import type { HostRecord } from "./records.js";
-import { decodeRecord, encodeRecord } from "./values.js";
+import { encodeRecord } from "./values.js";
 
 /**
  * What is known of registries, kept across processes so that a known one costs no refused request: the tree hosts,
@@ -14,8 +15,10 @@ export class HostMemory {
   }
 
   get(host: string): HostRecord | undefined {
-    const row = this.#environment.snapshot(() => this.#environment.tree("hosts").get(Buffer.from(host)));
-    return row === undefined ? undefined : decodeRecord<HostRecord>(row);
+    // A damaged record is as good as none: it is learnt again.
+    return this.#environment.snapshot(() =>
+      soundRecordAt<HostRecord>(this.#environment, "hosts", Buffer.from(host)),
+    );
   }
 
   /** Undefined forgets the host. What is known already is not written again. */

@@ -47,6 +47,13 @@ export function referenceKey(reference: string, platform: string): Buffer {
   return Buffer.concat([referencePrefix(reference), Buffer.from(platform)]);
 }
 
+/** The reference is undefined when only its hash is in the key. */
+export function readReferenceKey(key: Buffer): { reference: string | undefined; platform: string } {
+  const end = key.indexOf(0);
+  const reference = key[0] === hashedText[0] ? undefined : key.toString("utf8", 0, end);
+  return { reference, platform: key.toString("utf8", end + 1) };
+}
+
 export function rootKey(root: Digest, platform: string): Buffer {
   return Buffer.concat([digestKey(root), Buffer.from(platform)]);
 }
@@ -73,6 +80,15 @@ export function referrerKey(subject: Digest, artifactType: string, referrer: Dig
 
 export function namePrefix(name: string): Buffer {
   return Buffer.concat([textKey(name), separator]);
+}
+
+/** The object of a row in byProgram or byMap; undefined when the key is malformed. */
+export function objectOfName(key: Buffer): Digest | undefined {
+  try {
+    return readDigestKey(key, key.indexOf(0) + 1).digest;
+  } catch {
+    return undefined;
+  }
 }
 
 export function nameKey(name: string, object: Digest): Buffer {

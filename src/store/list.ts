@@ -1,11 +1,11 @@
 import type { Digest } from "../core/digest.js";
 import { formatPlatform, parsePlatform } from "../core/platform.js";
 import { type CachedImage, describeImage } from "./catalog.js";
+import { DamagedRow, recordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { holdersOf, manifestOfHolder } from "./holders.js";
-import { namePrefix, readDigestKey } from "./keys.js";
+import { namePrefix, readDigestKey, readReferenceKey } from "./keys.js";
 import type { RefRecord } from "./records.js";
-import { decodeRecord } from "./values.js";
 
 /** Which images: those for which all that is given holds. */
 export interface ListFilter {
@@ -23,23 +23,35 @@ export interface ListFilter {
 
 /**
  * The references and platforms that match, in order of their names. A program or a map is found through its index,
- * so the cost is that of the answer; the rest is looked up image by image. Throws USAGE for a malformed platform.
+ * so the cost is that of the answer; the rest is looked up image by image. An image with damaged or missing parts is
+ * left out and told to `onIncomplete`. Throws USAGE for a malformed platform.
  */
-export function listImages(environment: Environment, filter: ListFilter): CachedImage[] {
+export function listImages(
+  environment: Environment,
+  filter: ListFilter,
+  onIncomplete: (reference: string) => void = () => {},
+): CachedImage[] {
   const platform = filter.platform === undefined ? undefined : formatPlatform(parsePlatform(filter.platform));
   return candidates(environment, filter)
-    .map((record) => describeImage(environment, record))
+    .flatMap((key) => {
+      try {
+        const record = recordAt<RefRecord>(environment, "refs", key);
+        return record === undefined ? [] : [describeImage(environment, record)];
+      } catch (error) {
+        if (!(error instanceof DamagedRow)) throw error;
+        onIncomplete(readReferenceKey(key).reference ?? "a reference whose record is damaged");
+        return [];
+      }
+    })
     .filter((image) => matches(image, { ...filter, platform }));
 }
 
-function candidates(environment: Environment, { program, map }: ListFilter): RefRecord[] {
+/** Keys of references. */
+function candidates(environment: Environment, { program, map }: ListFilter): Buffer[] {
   if (program !== undefined)
     return referencesWith(environment, objectsNamed(environment, "byProgram", program));
   if (map !== undefined) return referencesWith(environment, objectsNamed(environment, "byMap", map));
-  return environment
-    .tree("refs")
-    .entries()
-    .map(({ value }) => decodeRecord<RefRecord>(value));
+  return environment.tree("refs").keys();
 }
 
 function objectsNamed(environment: Environment, index: "byProgram" | "byMap", name: string): Digest[] {
@@ -51,15 +63,12 @@ function objectsNamed(environment: Environment, index: "byProgram" | "byMap", na
 }
 
 /** From objects to the manifests that hold them, to the references that hold those. */
-function referencesWith(environment: Environment, objects: readonly Digest[]): RefRecord[] {
+function referencesWith(environment: Environment, objects: readonly Digest[]): Buffer[] {
   const manifests = new Set(
     objects.flatMap((object) => holdersOf(environment, "object", object).map(manifestOfHolder)),
   );
   const keys = [...manifests].flatMap((manifest) => holdersOf(environment, "manifest", manifest));
-  return keys.sort(Buffer.compare).flatMap((key) => {
-    const row = environment.tree("refs").get(key);
-    return row === undefined ? [] : [decodeRecord<RefRecord>(row)];
-  });
+  return keys.sort(Buffer.compare);
 }
 
 function matches(image: CachedImage, { program, map, type, format, platform }: ListFilter): boolean {

@@ -3,10 +3,10 @@ import { BpfcacheError } from "../core/errors.js";
 import { byteOrderOf, formatPlatform, type Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
 import { isNamedFor } from "../image/formats/name-architecture.js";
+import { recordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { digestKey, referenceKey, rootKey } from "./keys.js";
 import type { ImageRecord, ObjectEntry, RefRecord, RootRecord } from "./records.js";
-import { decodeRecord } from "./values.js";
 
 /**
  * What a reference means here, or undefined. A digest beats a tag: a reference with one is answered by that digest
@@ -29,19 +29,17 @@ export function findReference(
   reference: Reference,
   platform: Platform,
 ): RefRecord | undefined {
-  const row = environment.tree("refs").get(referenceKey(reference.toString(), formatPlatform(platform)));
-  return row === undefined ? undefined : decodeRecord<RefRecord>(row);
+  const key = referenceKey(reference.toString(), formatPlatform(platform));
+  return recordAt<RefRecord>(environment, "refs", key);
 }
 
 /** By root digest, or by the manifest digest of an image that can run on the platform. */
 function findDigest(environment: Environment, digest: Digest, platform: Platform): RootRecord | undefined {
   const name = formatPlatform(platform);
-  const root = environment.tree("roots").get(rootKey(digest, name));
-  if (root !== undefined) return decodeRecord<RootRecord>(root);
-  const row = environment.tree("images").get(digestKey(digest));
-  if (row === undefined) return undefined;
-  const image = decodeRecord<ImageRecord>(row);
-  if (!image.objects.some(({ byteOrder }) => byteOrder === byteOrderOf(platform))) return undefined;
+  const root = recordAt<RootRecord>(environment, "roots", rootKey(digest, name));
+  if (root !== undefined) return root;
+  const image = recordAt<ImageRecord>(environment, "images", digestKey(digest));
+  if (!image?.objects.some(({ byteOrder }) => byteOrder === byteOrderOf(platform))) return undefined;
   return { platform: name, chain: [digest], objects: image.objects, platforms: [] };
 }
 

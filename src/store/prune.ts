@@ -142,6 +142,6 @@ function removeUnlessChanged(environment: Environment, { key, record }: Referenc
   if (row === undefined || decodeRecord<RefRecord>(row).pulledAt !== record.pulledAt) return [];
   if (isProtected(environment, record)) return [];
   const { reference, platform } = record;
-  const bytes = removeReference(environment, key, decodeRecord<RefRecord>(row));
+  const bytes = removeReference(environment, key);
   return [{ reference, platform, bytes, reason: "keep-last" }];
 }

@@ -4,13 +4,15 @@ import { type EventSink, emit } from "../core/events.js";
 import type { BpfObject } from "../image/elf/bpf-object.js";
 import { type Budget, keepWithin } from "./budget.js";
 import { contentBytes, putContent } from "./content-bytes.js";
+import { recordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
-import { forgetRoot, hold, isHeld, releaseReference } from "./holders.js";
+import { forgetRoot, hold, isHeld, markComplete, releaseReference } from "./holders.js";
 import { digestKey, nameKey, referenceKey, rootKey } from "./keys.js";
 import type { LeaseGroup } from "./lease-group.js";
+import { forgetLost } from "./lost.js";
 import { type ImageRecord, type ObjectRecord, type RefRecord, rootDigestOf } from "./records.js";
 import { putLastUse } from "./usage.js";
-import { decodeRecord, encodeManifest, encodeRecord } from "./values.js";
+import { encodeManifest, encodeRecord } from "./values.js";
 
 export interface PublishedManifest {
   readonly digest: Digest;
@@ -84,26 +86,27 @@ export function requireMayMove(known: RefRecord, root: Digest): void {
 }
 
 function requireSameRoot(environment: Environment, record: RefRecord): void {
-  const row = environment.tree("refs").get(referenceKey(record.reference, record.platform));
-  if (row !== undefined) requireMayMove(decodeRecord<RefRecord>(row), rootDigestOf(record));
+  const key = referenceKey(record.reference, record.platform);
+  const known = recordAt<RefRecord>(environment, "refs", key);
+  if (known !== undefined) requireMayMove(known, rootDigestOf(record));
 }
 
 /** Only inside `commit`, with all of the chain there. */
 export function putReference(environment: Environment, record: RefRecord): void {
   const { reference, platform, chain, objects, platforms } = record;
   const key = referenceKey(reference, platform);
-  const previous = environment.tree("refs").get(key);
+  const previous = recordAt<RefRecord>(environment, "refs", key);
   for (const digest of chain) hold(environment, "manifest", digest, key);
   environment.tree("refs").put(key, encodeRecord(record));
   environment
     .tree("roots")
     .put(rootKey(rootDigestOf(record), platform), encodeRecord({ platform, chain, objects, platforms }));
+  forgetLost(environment, reference, platform);
   if (previous === undefined) return;
-  const old = decodeRecord<RefRecord>(previous);
   const kept = new Set<Digest>(chain);
-  const [first, ...others] = old.chain.filter((digest) => !kept.has(digest));
-  if (first !== undefined) releaseReference(environment, key, { ...old, chain: [first, ...others] });
-  forgetRoot(environment, old);
+  const [first, ...others] = previous.chain.filter((digest) => !kept.has(digest));
+  if (first !== undefined) releaseReference(environment, key, { ...previous, chain: [first, ...others] });
+  forgetRoot(environment, previous);
 }
 
 function putImage(environment: Environment, manifest: Digest, publication: Publication): void {
@@ -111,6 +114,7 @@ function putImage(environment: Environment, manifest: Digest, publication: Publi
   const holder = digestKey(manifest);
   requireComplete(environment, publication);
   environment.tree("images").put(holder, encodeRecord(image));
+  markComplete(environment, manifest);
   if (config !== undefined) putOnce(environment, "config", config);
   for (const layer of layers) putOnce(environment, "layer", layer);
   for (const object of objects) putObject(environment, object);

@@ -1,4 +1,4 @@
-import { type Digest, verifyDigest } from "../core/digest.js";
+import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import { defaultLimits, type Limits } from "../core/limits.js";
 import { formatPlatform, type Platform, parsePlatform } from "../core/platform.js";
@@ -14,6 +14,7 @@ import {
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { type Compaction, compact } from "./compact.js";
 import type { Recovery } from "./damage.js";
+import { DamagedRow, decodeRow, recordAt, soundRecordAt } from "./damaged-row.js";
 import { type Usage, usageOf } from "./disk-usage.js";
 import { droppedLayers, putLayersBack } from "./drop-layers.js";
 import { Environment, type EnvironmentOptions } from "./environment.js";
@@ -21,6 +22,7 @@ import type { Removed } from "./evict.js";
 import { GroupCommit } from "./group-commit.js";
 import {
   type ContentKind,
+  contentTrees,
   holdersOf,
   isHeld,
   manifestOfHolder,
@@ -29,17 +31,20 @@ import {
   subjectsOf,
 } from "./holders.js";
 import { HostMemory } from "./hosts.js";
-import { digestKey, referenceKey, referencePrefix } from "./keys.js";
+import { digestKey, readReferenceKey, referenceKey, referencePrefix } from "./keys.js";
 import { LeaseGroup } from "./lease-group.js";
 import { Leases } from "./leases.js";
 import { type ListFilter, listImages } from "./list.js";
 import { find, findReference } from "./lookup.js";
+import { abandonLost, type LostReference, lostReferences } from "./lost.js";
 import { type PruneOptions, type PruneResult, prune } from "./prune.js";
 import { type Publication, type PublishedBlob, publish, putReference } from "./publish.js";
+import { hashOfContent, type QuarantineNote, quarantine, quarantineNotes } from "./quarantine.js";
 import {
   type BlobEntry,
   type ImageRecord,
   manifestDigestOf,
+  type ObjectEntry,
   type PinRecord,
   type ReferrerRecord,
   type RefRecord,
@@ -47,8 +52,10 @@ import {
 } from "./records.js";
 import { type PublishedReferrer, putReferrers, referrersOf } from "./referrers.js";
 import { repositories, tagsOf } from "./repositories.js";
+import { Scrub, type ScrubOptions, type ScrubReport } from "./scrub/scrub.js";
 import { noteUse, pinOf, putPin, removePin } from "./usage.js";
-import { decodeManifest, decodeRecord, encodeRecord, type StoredManifest } from "./values.js";
+import { decodeManifest, encodeRecord, type StoredManifest } from "./values.js";
+import { isRootWhole, isWhole, ObjectVerifier } from "./whole.js";
 
 export type BlobKind = "config" | "layer";
 
@@ -70,6 +77,7 @@ export interface StoreOptions extends EnvironmentOptions {
  */
 export class Store {
   readonly #environment: Environment;
+  readonly #objects: ObjectVerifier;
   readonly #bytecode: BytecodeAccess;
   readonly #leases: Leases;
   readonly #budget: Budget | undefined;
@@ -80,7 +88,8 @@ export class Store {
     this.#environment = environment;
     this.#leases = new Leases(environment, limits);
     this.#budget = budget;
-    this.#bytecode = new BytecodeAccess(environment);
+    this.#objects = new ObjectVerifier();
+    this.#bytecode = new BytecodeAccess(environment, this.#objects);
     this.hosts = new HostMemory(environment);
   }
 
@@ -105,12 +114,28 @@ export class Store {
 
   /** What the reference means on the platform; a digest in it is found under any name. */
   find(reference: Reference, platform: Platform): RootRecord | undefined {
-    return this.#read((environment) => find(environment, reference, platform));
+    return this.#readOrMend((environment) => find(environment, reference, platform));
   }
 
   /** The row of exactly this reference, with when and from where it came. */
   findReference(reference: Reference, platform: Platform): RefRecord | undefined {
-    return this.#read((environment) => findReference(environment, reference, platform));
+    return this.#readOrMend((environment) => findReference(environment, reference, platform));
+  }
+
+  /**
+   * Whether all of an image is here and its objects, re-hashed, are what a loader will be promised. What is damaged
+   * is put into quarantine.
+   */
+  isIntact(record: RootRecord): boolean {
+    return this.#isSound((environment) => {
+      const image = recordAt(environment, "images", digestKey(manifestDigestOf(record)));
+      return image !== undefined && isWhole(environment, record) && this.#verify(record.objects);
+    });
+  }
+
+  /** The same of the image alone, whatever leads to it. */
+  hasSoundObjects(image: ImageRecord): boolean {
+    return this.#isSound(() => this.#verify(image.objects));
   }
 
   /** For one pull: leases that keep others from fetching the same at the same time. */
@@ -139,8 +164,8 @@ export class Store {
   /** Those layers of an image that prune has dropped. Undefined when the image is not here. */
   droppedLayers(manifest: Digest): readonly BlobEntry[] | undefined {
     return this.#read((environment) => {
-      const row = environment.tree("images").get(digestKey(manifest));
-      return row && droppedLayers(environment, manifest, decodeRecord<ImageRecord>(row));
+      const image = recordAt<ImageRecord>(environment, "images", digestKey(manifest));
+      return image && droppedLayers(environment, manifest, image);
     });
   }
 
@@ -181,17 +206,9 @@ export class Store {
 
   /** The load record of a manifest that is here with everything it needs. */
   image(manifest: Digest): ImageRecord | undefined {
-    const row = this.#read((environment) => environment.tree("images").get(digestKey(manifest)));
-    return row === undefined ? undefined : decodeRecord<ImageRecord>(row);
-  }
-
-  /** A manifest or index as served, re-hashed; undefined when it is not here. Throws DIGEST_MISMATCH when damaged. */
-  manifest(digest: Digest): StoredManifest | undefined {
-    const row = this.#read((environment) => environment.tree("manifests").get(digestKey(digest)));
-    if (row === undefined) return undefined;
-    const manifest = decodeManifest(row);
-    verifyDigest(manifest.bytes, digest, "a manifest in the cache");
-    return manifest;
+    return this.#readOrMend((environment) =>
+      recordAt<ImageRecord>(environment, "images", digestKey(manifest)),
+    );
   }
 
   /** Whether the content is here, in whatever state. */
@@ -199,15 +216,15 @@ export class Store {
     return this.#read((environment) => isHeld(environment, kind, digest));
   }
 
-  /** A blob as served, re-hashed; undefined when it is not here. Throws DIGEST_MISMATCH when damaged. */
+  /** A manifest or index as served, re-hashed; undefined when it is not here. Throws CACHE_CORRUPT when damaged. */
+  manifest(digest: Digest): StoredManifest | undefined {
+    const bytes = this.#content("manifest", digest);
+    return bytes && decodeManifest(bytes);
+  }
+
+  /** A blob as served, re-hashed; undefined when it is not here. Throws CACHE_CORRUPT when damaged. */
   blob(kind: BlobKind, digest: Digest): Buffer | undefined {
-    const bytes = this.#read((environment) =>
-      isHeld(environment, kind, digest)
-        ? environment.tree(kind === "config" ? "configs" : "layers").get(digestKey(digest))
-        : undefined,
-    );
-    if (bytes !== undefined) verifyDigest(bytes, digest, `a ${kind} in the cache`);
-    return bytes;
+    return this.#content(kind, digest);
   }
 
   /**
@@ -217,7 +234,8 @@ export class Store {
   adopt(reference: Reference, platform: Platform, record: RootRecord, now: number): RefRecord | undefined {
     return this.#read((environment) => {
       const own = findReference(environment, reference, platform);
-      return own ?? environment.commit(() => adoptRoot(environment, reference, platform, record, now));
+      if (own !== undefined && isWhole(environment, own)) return own;
+      return environment.commit(() => adoptRoot(environment, reference, platform, record, now));
     });
   }
 
@@ -226,9 +244,9 @@ export class Store {
     const key = referenceKey(record.reference, record.platform);
     this.#environment.commit(() => {
       leases?.handIn();
-      const row = this.#environment.tree("refs").get(key);
-      if (row === undefined) return; // Removed meanwhile; it stays removed.
-      this.#environment.tree("refs").put(key, encodeRecord({ ...decodeRecord<RefRecord>(row), checkedAt }));
+      const known = recordAt<RefRecord>(this.#environment, "refs", key);
+      if (known === undefined) return; // Removed meanwhile; it stays removed.
+      this.#environment.tree("refs").put(key, encodeRecord({ ...known, checkedAt }));
     });
   }
 
@@ -243,8 +261,8 @@ export class Store {
   }
 
   /** The references and platforms that match, in order of their names. */
-  list(filter: ListFilter = {}): CachedImage[] {
-    return this.#read((environment) => listImages(environment, filter));
+  list(filter: ListFilter = {}, onIncomplete?: (reference: string) => void): CachedImage[] {
+    return this.#read((environment) => listImages(environment, filter, onIncomplete));
   }
 
   /** What `list` says of one image. Throws NOT_CACHED when it has been removed meanwhile. */
@@ -264,7 +282,7 @@ export class Store {
 
   /** A copy of an object's bytes, re-hashed. Throws NOT_CACHED, CACHE_CORRUPT, or USAGE when the choice is not unique. */
   bytecode(reference: Reference, platform: Platform, options: BytecodeOptions): Bytecode {
-    return this.#bytecode.read(reference, platform, options);
+    return this.#noticing(() => this.#bytecode.read(reference, platform, options));
   }
 
   withBytecode<T>(
@@ -273,7 +291,7 @@ export class Store {
     options: BytecodeOptions,
     use: (view: Uint8Array, description: BytecodeDescription) => T,
   ): T {
-    return this.#bytecode.use(reference, platform, options, use);
+    return this.#noticing(() => this.#bytecode.use(reference, platform, options, use));
   }
 
   /** Removes a reference, on one platform or on all, with all that nothing else needs. Throws NOT_CACHED. */
@@ -282,16 +300,13 @@ export class Store {
     return this.#environment.commit(() => {
       const rows = this.#environment
         .tree("refs")
-        .entries(
-          platform === undefined ? referencePrefix(name) : referenceKey(name, formatPlatform(platform)),
-        )
-        .map(({ key, value }) => ({ key, record: decodeRecord<RefRecord>(value) }))
-        .filter(({ record }) => platform === undefined || record.platform === formatPlatform(platform));
-      if (rows.length === 0) throw notCached(reference);
+        .keys(platform === undefined ? referencePrefix(name) : referenceKey(name, formatPlatform(platform)))
+        .filter(
+          (key) => platform === undefined || readReferenceKey(key).platform === formatPlatform(platform),
+        );
+      if (!abandonLost(this.#environment, name) && rows.length === 0) throw notCached(reference);
       let bytesFreed = 0;
-      for (const { key, record } of rows) {
-        bytesFreed += removeReference(this.#environment, key, record);
-      }
+      for (const key of rows) bytesFreed += removeReference(this.#environment, key);
       if (!this.#environment.tree("refs").hasPrefix(referencePrefix(name)))
         removePin(this.#environment, name);
       return { bytesFreed };
@@ -323,7 +338,7 @@ export class Store {
       environment
         .tree("refs")
         .entries(prefix)
-        .map(({ value }) => decodeRecord<RefRecord>(value)),
+        .map(({ key, value }) => decodeRow<RefRecord>("refs", key, value)),
     );
   }
 
@@ -339,8 +354,8 @@ export class Store {
     return this.#read((environment) =>
       environment
         .tree("refs")
-        .entries(referencePrefix(reference.toString()))
-        .map(({ value }) => parsePlatform(decodeRecord<RefRecord>(value).platform)),
+        .keys(referencePrefix(reference.toString()))
+        .map((key) => parsePlatform(readReferenceKey(key).platform)),
     );
   }
 
@@ -350,7 +365,7 @@ export class Store {
       const records = environment
         .tree("refs")
         .entries(referencePrefix(reference.toString()))
-        .map(({ value }) => decodeRecord<RefRecord>(value));
+        .map(({ key, value }) => decodeRow<RefRecord>("refs", key, value));
       // Platforms may have been pulled before and after a tag moved: the newest answer counts.
       return records.sort((a, b) => b.checkedAt - a.checkedAt)[0]?.chain[0];
     });
@@ -386,8 +401,72 @@ export class Store {
     this.close();
   }
 
+  /** References that were lost to damage and are to come back. */
+  lost(): LostReference[] {
+    return this.#read(lostReferences);
+  }
+
+  /** What has been found damaged, oldest first. */
+  quarantined(): QuarantineNote[] {
+    return this.#read(quarantineNotes);
+  }
+
+  /** See `Scrub`. */
+  scrub(options: ScrubOptions): Promise<ScrubReport> {
+    return new Scrub(this.#environment, options).run();
+  }
+
   #read<T>(read: (environment: Environment) => T): T {
-    return this.#environment.snapshot(() => read(this.#environment));
+    return this.#noticing(() => this.#environment.snapshot(() => read(this.#environment)));
+  }
+
+  /** A damaged row that was met is put into quarantine, if this process may write; the failure goes on. */
+  #noticing<T>(read: () => T): T {
+    try {
+      return read();
+    } catch (error) {
+      if (error instanceof DamagedRow && !this.#environment.isReadOnly) quarantine(this.#environment, error);
+      throw error;
+    }
+  }
+
+  /** What was damaged is not there any more, or has been mended: the second answer says which. */
+  #readOrMend<T>(read: (environment: Environment) => T): T {
+    try {
+      return this.#read(read);
+    } catch (error) {
+      if (!(error instanceof DamagedRow) || this.#environment.isReadOnly) throw error;
+      return this.#read(read);
+    }
+  }
+
+  #isSound(check: (environment: Environment) => boolean): boolean {
+    try {
+      return this.#read(check);
+    } catch (error) {
+      if (error instanceof DamagedRow) return false;
+      throw error;
+    }
+  }
+
+  #verify(objects: readonly ObjectEntry[]): true {
+    for (const object of objects) {
+      const key = digestKey(object.digest);
+      this.#objects.verify(this.#environment.tree("objects").view(key), object);
+      if (recordAt(this.#environment, "objectInfo", key) === undefined)
+        throw new DamagedRow("objectInfo", key, `what is known of the object ${object.digest} is missing`);
+    }
+    return true;
+  }
+
+  #content(kind: ContentKind, digest: Digest): Buffer | undefined {
+    return this.#read((environment) => {
+      if (!isHeld(environment, kind, digest)) return undefined;
+      const tree = contentTrees[kind];
+      const bytes = environment.tree(tree).get(digestKey(digest));
+      if (bytes !== undefined && hashOfContent(kind, bytes, digest) === digest) return bytes;
+      throw new DamagedRow(tree, digestKey(digest), `the ${kind} ${digest} is damaged in the cache`);
+    });
   }
 
   #require(reference: Reference, platform: Platform): RefRecord {
@@ -402,8 +481,7 @@ export class Store {
   /** A digest may be asked for under a name it was not taken in by: times and source are then those of one it was. */
   #anyReferenceTo(record: RootRecord): RefRecord | undefined {
     const [holder] = referencesTo(this.#environment, manifestDigestOf(record));
-    const row = holder && this.#environment.tree("refs").get(holder);
-    return row && decodeRecord<RefRecord>(row);
+    return holder && recordAt<RefRecord>(this.#environment, "refs", holder);
   }
 
   #requireAnyPlatform(reference: Reference): void {
@@ -419,7 +497,7 @@ function adoptRoot(
   record: RootRecord,
   now: number,
 ): RefRecord | undefined {
-  if (!record.chain.every((digest) => isHeld(environment, "manifest", digest))) return undefined;
+  if (!isRootWhole(environment, record)) return undefined;
   const adopted: RefRecord = {
     ...record,
     reference: reference.toString(),
@@ -441,8 +519,7 @@ function isNeededBy(name: string, environment: Environment, manifest: Digest): b
 }
 
 function isReferenceOf(name: string, environment: Environment, holder: Buffer): boolean {
-  const row = environment.tree("refs").get(holder);
-  if (row === undefined) return false;
-  const { reference } = decodeRecord<RefRecord>(row);
+  const reference = soundRecordAt<RefRecord>(environment, "refs", holder)?.reference;
+  if (reference === undefined) return false;
   return reference.startsWith(name) && /^[:@]/.test(reference.slice(name.length));
 }

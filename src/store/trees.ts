@@ -55,6 +55,12 @@ export class Tree {
     return this.#database.getBinaryFast(key) !== undefined;
   }
 
+  /** The same without reading the value, which LMDB's binding copies: for values that may be large. */
+  finds(key: Buffer): boolean {
+    for (const found of this.#database.getKeys({ start: key, limit: 1 })) return found.equals(key);
+    return false;
+  }
+
   put(key: Buffer, value: Buffer): void {
     this.#database.putSync(key, value);
   }

@@ -1,8 +1,9 @@
 import type { Digest } from "../core/digest.js";
+import { soundRecordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
-import { digestKey, readDigestKey, referencePrefix } from "./keys.js";
+import { digestKey, readDigestKey, readReferenceKey, referencePrefix } from "./keys.js";
 import type { PinRecord } from "./records.js";
-import { decodeRecord, decodeTime, encodeRecord, encodeTime } from "./values.js";
+import { decodeTime, encodeRecord, encodeTime } from "./values.js";
 
 // Rows of the tree usage: a manifest's digest key for when it was last used (its first byte is 1 or 2); "lru", a zero
 // byte, that time and the digest key for the order in which images were used; and "pin", a zero byte and the reference
@@ -12,12 +13,21 @@ import { decodeRecord, decodeTime, encodeRecord, encodeTime } from "./values.js"
 export const useBucketMs = 60_000;
 
 const orderPrefix = Buffer.from("lru\0");
+
+/** What stands for all rows of the order in a report. */
+export const usageOrderKey = orderPrefix;
 const timeBytes = 8;
 
 const pinPrefix = Buffer.from("pin\0");
 
 export function pinKey(reference: string): Buffer {
   return Buffer.concat([pinPrefix, referencePrefix(reference)]);
+}
+
+/** The reference that a row of the tree is a pin of; undefined for other rows, and where its name is only a hash. */
+export function pinnedReference(key: Buffer): string | undefined {
+  if (!key.subarray(0, pinPrefix.length).equals(pinPrefix)) return undefined;
+  return readReferenceKey(key.subarray(pinPrefix.length)).reference;
 }
 
 export function lastUsedAt(environment: Environment, manifest: Digest): number | undefined {
@@ -94,13 +104,29 @@ export function rebuildUsageIndex(environment: Environment, unknownUse: number =
   }
 }
 
+/** Whether the order has each image that is here once, at its time, and nothing else. */
+export function isUsageIndexRight(environment: Environment): boolean {
+  const rows = environment.tree("usage").keys(orderPrefix);
+  const images = environment.tree("images").keys();
+  const times = images.map((key) => lastUsedAt(environment, readDigestKey(key).digest));
+  const expected = images.map((key, i) => orderKey(times[i] ?? 0, readDigestKey(key).digest).toString("hex"));
+  const here = new Set(rows.map((row) => row.toString("hex")));
+  return here.size === expected.length && expected.every((row) => here.has(row));
+}
+
 export function isPinned(environment: Environment, reference: string): boolean {
   return environment.tree("usage").has(pinKey(reference));
 }
 
 export function pinOf(environment: Environment, reference: string): PinRecord | undefined {
-  const row = environment.tree("usage").get(pinKey(reference));
-  return row === undefined ? undefined : decodeRecord<PinRecord>(row);
+  const key = pinKey(reference);
+  if (!environment.tree("usage").has(key)) return undefined;
+  // That it is pinned is what counts, whether it can still be read by whom or not.
+  return soundRecordAt<PinRecord>(environment, "usage", key) ?? unknownPin();
+}
+
+export function unknownPin(): PinRecord {
+  return { owner: "", reason: "the record of this pin was damaged", pinnedAt: Date.now() };
 }
 
 export function putPin(environment: Environment, reference: string, pin: PinRecord): void {

@@ -1,0 +1,65 @@
+import { type Digest, digestAlgorithm, digestOf } from "../core/digest.js";
+import { DamagedRow } from "./damaged-row.js";
+import type { Environment } from "./environment.js";
+import { isHeld, isHeldBy } from "./holders.js";
+import { digestKey, referenceKey } from "./keys.js";
+import { manifestDigestOf, type ObjectEntry, type RefRecord, type RootRecord } from "./records.js";
+
+/**
+ * Whether the image has all its parts. Content that was found damaged has been taken out, and the row in images that
+ * promises it; so the chain of manifests and that row say it all, and it costs as many lookups.
+ */
+export function isWhole(environment: Environment, record: RootRecord | RefRecord): boolean {
+  if (!("reference" in record)) return isRootWhole(environment, record);
+  const holder = referenceKey(record.reference, record.platform);
+  return (
+    hasImage(environment, record) &&
+    record.chain.every((digest) => isHeldBy(environment, "manifest", digest, holder))
+  );
+}
+
+/** The same of what a root means, whatever reference it was found by. */
+export function isRootWhole(environment: Environment, record: RootRecord): boolean {
+  return (
+    hasImage(environment, record) && record.chain.every((digest) => isHeld(environment, "manifest", digest))
+  );
+}
+
+function hasImage(environment: Environment, record: RootRecord): boolean {
+  return environment.tree("images").has(digestKey(manifestDigestOf(record)));
+}
+
+/** LMDB has no checksums: up to this size every read is re-hashed, above it once per process and object. */
+const alwaysVerifiedBytes = 1024 * 1024;
+
+/** Knows which of the large objects have been hashed by this process. */
+export class ObjectVerifier {
+  readonly #verified = new Set<Digest>();
+
+  /** Throws CACHE_CORRUPT, as a DamagedRow, unless `view` is what the entry says. */
+  verify(
+    view: Buffer | undefined,
+    { digest, size, name }: ObjectEntry,
+    reference?: string,
+  ): asserts view is Buffer {
+    if (view?.length === size) {
+      if (size > alwaysVerifiedBytes && this.#verified.has(digest)) return;
+      if (digestOf(view, digestAlgorithm(digest)) === digest) {
+        this.#verified.add(digest);
+        return;
+      }
+    }
+    this.#verified.delete(digest);
+    const found = view === undefined ? "nothing" : digestOf(view, digestAlgorithm(digest));
+    throw new DamagedRow(
+      "objects",
+      digestKey(digest),
+      `the object ${name} (${digest}) is damaged in the cache`,
+      {
+        reference,
+        expected: digest,
+        found,
+      },
+    );
+  }
+}
