@@ -9,7 +9,7 @@ import type { LeaseGroup } from "../store/lease-group.js";
 import { contentLeaseKey } from "../store/lease-rows.js";
 import type { Wanted } from "../store/leases.js";
 import type { BlobKind, Store } from "../store/store.js";
-import { fetchVerified, isInline } from "./fetch.js";
+import { fetchVerified, isInline, requireSize } from "./fetch.js";
 import type { Flights, Passenger } from "./flights.js";
 import type { PullRequest } from "./request.js";
 
@@ -74,6 +74,12 @@ export class Content {
 
   #wanted(kind: BlobKind | "manifest", digest: Digest): Wanted {
     return { key: contentLeaseKey(kind, digest), isHere: () => this.#store.holds(kind, digest) };
+  }
+
+  /** Before anything of it is fetched, or room is made for it. Throws INVALID_IMAGE. */
+  requireSizes({ config, layers }: ImageManifest): void {
+    requireSize(config.size, "the image config", this.#limits.configBytes);
+    for (const { size } of layers) requireSize(size, "the layer", this.#limits.layerBytes);
   }
 
   /** Config and layers at the same time; the first failure ends the others. */

@@ -26,12 +26,7 @@ export async function fetchVerified(
   options: FetchOptions,
 ): Promise<Buffer> {
   const { digest, size } = descriptor;
-  if (size > options.maxBytes) {
-    throw new BpfcacheError(
-      "INVALID_IMAGE",
-      `${options.what} has ${size} bytes; at most ${options.maxBytes} are accepted`,
-    );
-  }
+  requireSize(size, options.what, options.maxBytes);
   const stream = inline(descriptor) ?? (await source.fetch(reference, descriptor, options));
   const about = { reference: reference.toString(), digest };
   emit(options.onEvent, { event: "fetching", ...about, bytes: size });
@@ -53,6 +48,12 @@ export async function fetchVerified(
 /** Whether the source is not asked for it. */
 export function isInline(descriptor: Descriptor): boolean {
   return inline(descriptor) !== undefined;
+}
+
+/** Throws INVALID_IMAGE for what says that it is larger than is accepted. */
+export function requireSize(bytes: number, what: string, maxBytes: number): void {
+  if (bytes <= maxBytes) return;
+  throw new BpfcacheError("INVALID_IMAGE", `${what} has ${bytes} bytes; at most ${maxBytes} are accepted`);
 }
 
 function inline({ digest, data }: Descriptor): AsyncIterable<Uint8Array> | undefined {

@@ -163,6 +163,7 @@ export class Pull {
     if (manifest.kind !== "manifest")
       throw new BpfcacheError("INTERNAL", `${digest} is not an image manifest`);
     formatOf(manifest);
+    this.#content.requireSizes(manifest);
     await this.#content.leaseBlobs(manifest);
     // Whom this pull waited for may have been taking in the same image under another name.
     const takenIn = await this.#relink(manifests, etag);

@@ -124,7 +124,7 @@ describe("seeding", () => {
     expect(failed).toMatchObject([{ code: "DIGEST_MISMATCH" }]);
     await cache.close();
     expect(rowsIn(directory)).toEqual({});
-    expect(readdirSync(directory).sort()).toEqual(["data.mdb", "lock.mdb"]);
+    expect(readdirSync(directory).sort()).toEqual(["data.mdb", "lock.mdb", "open"]);
   });
 
   it("ends with INTERRUPTED when it is aborted, and keeps what it has", async () => {

@@ -2,9 +2,8 @@ import { join } from "node:path";
 import { openCache } from "../../src/open-cache.js";
 import { openReader } from "../../src/reader.js";
 import { Environment } from "../../src/store/environment.js";
-import type { LostReference } from "../../src/store/lost.js";
+import { type LostReference, lostReferences } from "../../src/store/lost.js";
 import { Store } from "../../src/store/store.js";
-import { decodeRecord } from "../../src/store/values.js";
 import { checkClosure } from "../reliability/check-closure.js";
 import { fixture, run, type TemporaryDirectory } from "../reliability/processes.js";
 import { bytecodeImage, minimalBpfElf, writeLayout } from "../support/image-builder.js";
@@ -62,10 +61,7 @@ export function faultsOf(directory: string, references: readonly string[]): stri
 export function lostIn(directory: string): LostReference[] {
   const environment = Environment.open({ directory, readOnly: true });
   try {
-    return environment
-      .tree("meta")
-      .entries(Buffer.from("lost\0"))
-      .map(({ value }) => decodeRecord<LostReference>(value));
+    return lostReferences(environment);
   } finally {
     environment.close();
   }
