@@ -1,4 +1,5 @@
 import type { ExportResult } from "./bundle/export.js";
+import type { PushedImage } from "./bundle/push.js";
 import type { Digest } from "./core/digest.js";
 import { BpfcacheError, toBpfcacheError } from "./core/errors.js";
 import { type EventSink, emit } from "./core/events.js";
@@ -11,11 +12,13 @@ import type {
   ExportOptions,
   PulledImage,
   PullOptions,
+  PushOptions,
   ScrubOptions,
   SeedOptions,
 } from "./options.js";
 import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
 import type { ListedImage } from "./pull/image-list.js";
+import { lockedDigest } from "./pull/lock.js";
 import type { PullPolicy } from "./pull/policy.js";
 import { Puller } from "./pull/puller.js";
 import { bringBack, bringBackLost, noSource } from "./pull/repair.js";
@@ -33,11 +36,14 @@ import type { Compaction } from "./store/compact.js";
 import type { Usage } from "./store/disk-usage.js";
 import type { ListFilter } from "./store/list.js";
 import type { PruneOptions, PruneResult } from "./store/prune.js";
-import { type RefRecord, rootDigestOf } from "./store/records.js";
+import { manifestDigestOf, type RefRecord, rootDigestOf } from "./store/records.js";
 import type { ScrubReport } from "./store/scrub/scrub.js";
 import { Store } from "./store/store.js";
 
-type HowToPull = Pick<PullRequest, "policy" | "maxAgeMs" | "mayMoveReference" | "referrers" | "group">;
+type HowToPull = Pick<
+  PullRequest,
+  "policy" | "maxAgeMs" | "mayMoveReference" | "referrers" | "group" | "lockedTo"
+>;
 
 /** A cache of eBPF images: pulls them in, and reads them as `BytecodeReader` does. Made by `openCache`. */
 export class BytecodeCache {
@@ -96,10 +102,12 @@ export class BytecodeCache {
     const listed = images.map((image) => (typeof image === "string" ? { reference: image } : image));
     const references = listed.map(({ reference }) => reference);
     const policies = new Map(listed.map(({ reference, pullPolicy }) => [reference, pullPolicy]));
+    const { lock } = options;
     this.#registry.announce?.(references.flatMap(parseOrNothing));
-    const result = await this.#takeAll(this.#registry, references, options, (reference) =>
-      this.#pullPolicy(options, policies.get(reference)),
-    );
+    const result = await this.#takeAll(this.#registry, references, options, (reference) => ({
+      ...this.#pullPolicy(options, policies.get(reference)),
+      lockedTo: lock && lockedDigest(lock, parseReference(reference).toString()),
+    }));
     return mergeBatches([result, await this.#takeLost(options)]);
   }
 
@@ -158,8 +166,9 @@ export class BytecodeCache {
       throw new BpfcacheError("USAGE", "name what to export: either references or all");
     }
     const { exportImages } = await import("./bundle/export.js");
-    return this.#track(() =>
-      exportImages(this.#store, {
+    return this.#track(async () => {
+      await this.#restoreAll(all ? undefined : references.flatMap(parseOrNothing), options);
+      return exportImages(this.#store, {
         output: options.output,
         format: options.format,
         references: all ? undefined : references,
@@ -168,11 +177,38 @@ export class BytecodeCache {
         since: options.since,
         lockFile: lock,
         mayOverwrite: overwrite,
-        limits: withLimits(this.#options.limits),
+        limits: this.#limits,
         signal: this.#signal(options.signal),
         onEvent: this.#sink(options.onEvent),
-      }),
-    );
+      });
+    });
+  }
+
+  /**
+   * Publishes an image through the `oras` program, with its credentials: one built of object files as bpfman specifies
+   * it, or what is cached under the reference, with its signatures. Throws USAGE, NOT_CACHED, INVALID_IMAGE,
+   * PLATFORM_MISMATCH, UNAUTHORIZED, UNREACHABLE, TOOL_FAILED, INTERRUPTED.
+   */
+  async push(reference: string, options: PushOptions = {}): Promise<PushedImage> {
+    const { objects, to = reference } = options;
+    if (this.#options.offline === true)
+      throw new BpfcacheError("USAGE", "nothing is pushed with --offline", { reference: to });
+    const { pushCached, pushObjects } = await import("./bundle/push.js");
+    const { OrasAccess } = await import("./source/oras/oras-access.js");
+    const { plainHttp, authFile, caFile } = this.#options;
+    const limits = this.#limits;
+    const oras = new OrasAccess({ timeoutMs: limits.toolTimeoutMs, plainHttp, authFile, caFile });
+    const signal = this.#signal(options.signal);
+    const target = parseReference(to);
+    return this.#track(() => {
+      if (objects === undefined) {
+        const cached = parseReference(reference);
+        const platform = this.#platform(undefined);
+        return pushCached(oras, this.#store, { reference: cached, to: target, platform, limits, signal });
+      }
+      const inputs = objects.map((each) => ({ ...each, platform: this.#platform(each.platform) }));
+      return pushObjects(oras, target, inputs, signal);
+    });
   }
 
   /** As `BytecodeReader.list`. */
@@ -331,6 +367,24 @@ export class BytecodeCache {
   #pullPolicy({ pullPolicy, maxAgeMs }: PullOptions, listed?: PullPolicy): HowToPull {
     const policy = pullPolicy ?? this.#options.pullPolicy ?? listed ?? "IfNotPresent";
     return { policy: this.#options.offline === true ? "Never" : policy, maxAgeMs };
+  }
+
+  /** Layers that prune has dropped, where they can be had; what still lacks some, an export says. */
+  async #restoreAll(
+    references: readonly Reference[] | undefined,
+    options: Pick<PullOptions, "signal" | "onEvent">,
+  ): Promise<void> {
+    const rows = references?.flatMap((each) => this.#store.references(each)) ?? this.#store.references();
+    for (const row of rows) {
+      const manifest = manifestDigestOf(row);
+      if ((this.#store.droppedLayers(manifest) ?? []).length === 0) continue;
+      const request = this.#layerRequest(parseReference(row.reference), options);
+      try {
+        await restoreLayersOf(this.#store, this.#limits, request, manifest);
+      } catch (error) {
+        if (request.signal?.aborted === true) throw error;
+      }
+    }
   }
 
   #layerRequest(

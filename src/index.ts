@@ -1,6 +1,7 @@
 export type { ExportedImage, ExportFormat } from "./bundle/bundle.js";
 export type { MissingManifest } from "./bundle/closure.js";
 export type { ExportResult } from "./bundle/export.js";
+export type { PushedImage } from "./bundle/push.js";
 export type { BytecodeCache } from "./cache.js";
 export type { Digest } from "./core/digest.js";
 export { BpfcacheError, type ErrorCode, exitStatus } from "./core/errors.js";
@@ -17,6 +18,8 @@ export type {
   ExportOptions,
   PulledImage,
   PullOptions,
+  PushedObject,
+  PushOptions,
   RegistryConfig,
   ScrubOptions,
   SeedOptions,

@@ -1,5 +1,6 @@
 import type { Writable } from "node:stream";
 import type { ExportFormat } from "./bundle/bundle.js";
+import type { Digest } from "./core/digest.js";
 import type { EventSink } from "./core/events.js";
 import type { Limits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
@@ -62,6 +63,8 @@ export interface PullOptions {
 }
 
 export interface BatchOptions extends PullOptions {
+  /** Root digests by canonical reference, which the images must be: tags are not asked about, and what is not in it fails. */
+  readonly lock?: ReadonlyMap<string, Digest> | undefined;
   /** Take in every platform that the images name, side by side, instead of one. */
   readonly allPlatforms?: boolean | undefined;
   /** Images at a time; 8 by default. */
@@ -97,6 +100,23 @@ export interface ExportOptions {
   readonly overwrite?: boolean | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onEvent?: EventSink | undefined;
+}
+
+/** An object file to make an image of. */
+export interface PushedObject {
+  /** Its name in the image. */
+  readonly name: string;
+  readonly bytes: Uint8Array;
+  /** `os/arch[/variant]`; the cache's platform by default. */
+  readonly platform?: string | undefined;
+}
+
+export interface PushOptions {
+  /** What the image is made of, one object a platform; without them what is cached is pushed. */
+  readonly objects?: readonly PushedObject[] | undefined;
+  /** Another reference that what is cached is pushed to. */
+  readonly to?: string | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 export interface ScrubOptions {

@@ -30,7 +30,7 @@ function required<T>(read: () => T | undefined, kind: string, digest: Digest, re
   try {
     found = read();
   } catch (error) {
-    throw error instanceof BpfcacheError && error.code === "DIGEST_MISMATCH"
+    throw error instanceof BpfcacheError && error.code === "CACHE_CORRUPT"
       ? damaged(error, reference)
       : error;
   }

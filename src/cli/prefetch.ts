@@ -1,8 +1,9 @@
-import { readFile } from "node:fs/promises";
+import { readFile, writeFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { BpfcacheError } from "../core/errors.js";
 import { emit } from "../core/events.js";
 import { type ListedImage, parseImageList } from "../pull/image-list.js";
+import { encodeLock, readLock } from "../pull/lock.js";
 import { describeBatch } from "./describe.js";
 import { expandShortNames } from "./short-names.js";
 import type { VerbContext } from "./verb.js";
@@ -20,11 +21,21 @@ export async function run(context: VerbContext): Promise<void> {
   const { jobs, maxAgeMs, allPlatforms } = settings;
   const strict = options.isSet("strict");
   const referrers = options.isSet("referrers");
+  const lockFile = options.value("lock");
+  const lock = options.isSet("locked") ? await readLock(requireLockFile(lockFile)) : undefined;
   const result = await withCache(context, (cache) =>
-    cache.prefetch(images, { jobs, maxAgeMs, allPlatforms, strict, referrers, signal }),
+    cache.prefetch(images, { jobs, maxAgeMs, allPlatforms, strict, referrers, lock, signal }),
   );
+  // A lock of a part would lose the rest.
+  if (lockFile !== undefined && lock === undefined && result.failed.length === 0)
+    await writeFile(lockFile, encodeLock(new Map(Object.entries(result.lock))));
   output.result(result, () => describeBatch(result));
   requireAllTaken(result, result.images.length + result.failed.length, signal);
+}
+
+function requireLockFile(path: string | undefined): string {
+  if (path !== undefined) return path;
+  throw new BpfcacheError("USAGE", "--locked needs --lock FILE");
 }
 
 async function readList(path: string, { settings, onEvent }: VerbContext): Promise<ListedImage[]> {

@@ -32,6 +32,8 @@ export const verbs: readonly VerbSpec[] = [
         multiple: true,
         summary: "a reference per line, or Kubernetes YAML with bpfman's resources; - is standard input",
       },
+      { name: "lock", value: "FILE", summary: "write each reference with its root digest there" },
+      { name: "locked", summary: "take just what the lock says, whatever the tags mean today" },
       strict,
       referrers,
     ],
@@ -103,6 +105,19 @@ export const verbs: readonly VerbSpec[] = [
     takesAllPlatforms: true,
     takesSeveralPlatforms: true,
     load: () => import("./export.js"),
+  },
+  {
+    name: "push",
+    usage: "REF [[OS/ARCH=]OBJECT…]",
+    summary: "publish an image through oras: made of object files, or what is cached",
+    options: [{ name: "to", value: "REF", summary: "publish what is cached under this reference instead" }],
+    examples: [
+      "push quay.io/org/xdp:v1 xdp.o",
+      "push quay.io/org/xdp:v1 linux/amd64=xdp.bpfel.o linux/s390x=xdp.bpfeb.o",
+      "push quay.io/org/xdp:v1 --to registry.site/org/xdp:v1",
+    ],
+    words: { min: 1, max: Number.POSITIVE_INFINITY },
+    load: () => import("./push.js"),
   },
   {
     name: "list",

@@ -14,7 +14,7 @@ const lockSchema = z.object({
 });
 
 /** The same lock always gives the same bytes. */
-export function encodeLock(lock: Lock): string {
+export function encodeLock(lock: ReadonlyMap<string, string>): string {
   const images = [...lock]
     .sort(([a], [b]) => (a < b ? -1 : Number(a > b)))
     .map(([reference, rootDigest]) => ({ reference, rootDigest }));

@@ -16,7 +16,7 @@ import type { Store } from "../store/store.js";
 import { blobsOf, Content } from "./content.js";
 import type { Flights } from "./flights.js";
 import { toRecord, warningsOf } from "./image-record.js";
-import type { PullOutcome, PullRequest, ResolvedRoot } from "./request.js";
+import { askedReference, type PullOutcome, type PullRequest, type ResolvedRoot } from "./request.js";
 import { requireStored } from "./strict.js";
 
 /** One pull under way. Its steps are the private methods, in order. */
@@ -62,8 +62,9 @@ export class Pull {
 
   /** Asks once what the reference names; from here on only digests are asked for. Undefined means: the same as before. */
   async #resolve(known: RefRecord | undefined): Promise<ResolvedRoot | undefined> {
-    const { source, reference, root } = this.#request;
+    const { source, root } = this.#request;
     if (root !== undefined) return root;
+    const reference = askedReference(this.#request);
     const held = reference.digest && (await this.#content.manifestOnceFree(reference.digest));
     if (reference.digest !== undefined && held !== undefined) return { digest: reference.digest, ...held };
     const resolution = await source.resolve(reference, {

@@ -15,7 +15,7 @@ import { Flights } from "./flights.js";
 import { Pull } from "./pull.js";
 import { keepReferrers } from "./referrers.js";
 import { requestAsItWas, unlessGone } from "./repair.js";
-import type { PullOutcome, PullRequest } from "./request.js";
+import { askedReference, type PullOutcome, type PullRequest } from "./request.js";
 import { requireStored } from "./strict.js";
 
 /** Takes images from sources into the store. */
@@ -47,10 +47,16 @@ export class Puller {
     const repaired = asItWas && (await unlessGone(this.pull(asItWas)));
     if (repaired !== undefined) return repaired;
     if (request.policy === "Never") throw notCached(request.reference);
-    const { reference, platform, policy, root, mayMoveReference = true, strict = false } = request;
-    const key = [reference, formatPlatform(platform), policy, root?.digest, mayMoveReference, strict].join(
-      " ",
-    );
+    const { reference, platform, policy, root, lockedTo, mayMoveReference = true, strict = false } = request;
+    const key = [
+      reference,
+      formatPlatform(platform),
+      policy,
+      root?.digest,
+      lockedTo,
+      mayMoveReference,
+      strict,
+    ].join(" ");
     const passenger = this.#pullsFrom(request.source).board(key, (signal) =>
       this.#pullAgainIfVanished({ ...request, signal }),
     );
@@ -77,7 +83,11 @@ export class Puller {
       return Promise.all(cached);
     }
     let requests = 0;
-    const resolution = await source.resolve(reference, { signal, onEvent, onRequest: () => requests++ });
+    const resolution = await source.resolve(askedReference(request), {
+      signal,
+      onEvent,
+      onRequest: () => requests++,
+    });
     if (resolution.unchanged)
       throw new BpfcacheError("INTERNAL", "the source said unchanged of what it was not told");
     const { descriptor, bytes, etag } = resolution;
@@ -116,7 +126,14 @@ export class Puller {
   }
 
   /** What is here and, by policy and age, need not be asked for. What a digest names never changes. */
-  #findUsable({ reference, platform, policy, maxAgeMs }: PullRequest): RootRecord | undefined {
+  #findUsable(request: PullRequest): RootRecord | undefined {
+    const { lockedTo } = request;
+    if (lockedTo === undefined) return this.#findByPolicy(request);
+    const record = this.#store.findReference(request.reference, request.platform);
+    return record !== undefined && rootDigestOf(record) === lockedTo ? record : undefined;
+  }
+
+  #findByPolicy({ reference, platform, policy, maxAgeMs }: PullRequest): RootRecord | undefined {
     if (reference.digest !== undefined || policy === "Never") return this.#store.find(reference, platform);
     if (policy === "Always") return undefined;
     const record = this.#store.findReference(reference, platform);

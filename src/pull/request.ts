@@ -1,6 +1,7 @@
+import type { Digest } from "../core/digest.js";
 import type { EventSink } from "../core/events.js";
 import type { Platform } from "../core/platform.js";
-import type { Reference } from "../core/reference.js";
+import { parseReference, type Reference } from "../core/reference.js";
 import type { ImageSource } from "../source/image-source.js";
 import type { GroupCommit } from "../store/group-commit.js";
 import type { PublishedManifest } from "../store/publish.js";
@@ -12,6 +13,8 @@ export interface PullRequest {
   readonly platform: Platform;
   readonly policy: PullPolicy;
   readonly source: ImageSource;
+  /** The root that the reference is to mean, whatever its source says of it today. */
+  readonly lockedTo?: Digest | undefined;
   /** What the reference names, when that has been asked already. */
   readonly root?: ResolvedRoot | undefined;
   /** Under IfNotPresent: a reference that was checked longer ago is asked for again. */
@@ -42,4 +45,9 @@ export interface PullOutcome {
   readonly requests: number;
   readonly bytesFetched: number;
   readonly record: RefRecord;
+}
+
+/** What the source is asked for: a lock names the digest, and leaves nothing to ask about a tag. */
+export function askedReference({ reference, lockedTo }: PullRequest): Reference {
+  return lockedTo === undefined ? reference : parseReference(`${reference.name}@${lockedTo}`);
 }

@@ -12,6 +12,7 @@ export interface Answer {
 /** distribution-spec, "Error Codes". */
 type RegistryErrorCode =
   | "BLOB_UNKNOWN"
+  | "MANIFEST_INVALID"
   | "MANIFEST_UNKNOWN"
   | "NAME_INVALID"
   | "NAME_UNKNOWN"

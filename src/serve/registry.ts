@@ -7,11 +7,12 @@ import { Blobs } from "./blobs.js";
 import { answerCatalog, answerTags } from "./listings.js";
 import { answerManifest, manifestDigest } from "./manifests.js";
 import { answerPage } from "./page.js";
+import { answerReferrers } from "./referrers.js";
 
 /** Fetches layers again that the image with this manifest digest was left without. */
 export type RestoreLayers = (repository: Reference, manifest: Digest) => Promise<unknown>;
 
-const contentRoute = /^\/v2\/(?<name>.+)\/(?<kind>manifests|blobs|tags)\/(?<what>[^/]+)$/;
+const contentRoute = /^\/v2\/(?<name>.+)\/(?<kind>manifests|blobs|tags|referrers)\/(?<what>[^/]+)$/;
 
 /**
  * Answers requests of the distribution protocol from the cache. A repository is named as in a reference,
@@ -50,14 +51,13 @@ export class Registry {
     requested: IncomingHttpHeaders,
   ): Promise<Answer> {
     const { name, kind, what } = contentRoute.exec(path)?.groups ?? {};
-    if (name === undefined || what === undefined) return refusal(404, "UNSUPPORTED", "no such endpoint");
+    if (name === undefined || what === undefined) return noSuchEndpoint();
     const namespace = query.get("ns");
     const repository = parseReference(namespace === null ? name : `${namespace}/${name}`);
     if (kind === "blobs") return this.#blobs.answer(repository.name, what, requested);
     if (kind === "manifests") return this.#answerManifest(repository, what, requested["if-none-match"]);
-    return what === "list"
-      ? answerTags(this.#store, repository.name, name, query)
-      : refusal(404, "UNSUPPORTED", "no such endpoint");
+    if (kind === "referrers") return answerReferrers(this.#store, repository.name, what, query);
+    return what === "list" ? answerTags(this.#store, repository.name, name, query) : noSuchEndpoint();
   }
 
   async #answerManifest(
@@ -79,4 +79,8 @@ export class Registry {
       // Offline, say: the manifest can be had all the same, and the layer is answered with 404.
     }
   }
+}
+
+function noSuchEndpoint(): Answer {
+  return refusal(404, "UNSUPPORTED", "no such endpoint");
 }

@@ -7,6 +7,7 @@ const verbs = [
   "pull",
   "seed",
   "export",
+  "push",
   "list",
   "inspect",
   "cat",

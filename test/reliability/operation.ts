@@ -1,7 +1,8 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { cpSync, existsSync } from "node:fs";
 import { Environment } from "../../src/store/environment.js";
-import { encodeTime } from "../../src/store/values.js";
+import { readDigestKey } from "../../src/store/keys.js";
+import { putLastUse } from "../../src/store/usage.js";
 import { type Operation, type OperationName, operations } from "./fixtures/operations.js";
 import {
   acknowledgedIn,
@@ -104,10 +105,9 @@ export async function prepareTemplate(directory: string, site: OperationSite): P
   if (status !== 0 || !stdout.includes('"failure":null') || !existsSync(directory))
     throw new Error(`the preparation ended with ${status}: ${stdout}${stderr}`);
   const environment = Environment.open({ directory });
-  const usage = environment.tree("usage");
   environment.commit(() => {
-    for (const key of usage.keys())
-      if (!key.toString("latin1").startsWith("pin\0")) usage.put(key, encodeTime(Date.now() - 3_600_000));
+    for (const key of environment.tree("images").keys())
+      putLastUse(environment, readDigestKey(key).digest, Date.now() - 3_600_000);
   });
   environment.close();
 }

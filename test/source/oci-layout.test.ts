@@ -26,8 +26,12 @@ function blobPath(digest: Digest): string {
   return join(directory, "blobs", digest.replace(":", "/"));
 }
 
-describeImageSource("an OCI layout", async (root) => {
-  writeLayout(directory, [{ name: reference.toString(), root }]);
+describeImageSource("an OCI layout", async (root, statements = []) => {
+  const about = statements.map(({ root: statement, tag }) => ({
+    root: statement,
+    ...(tag === undefined ? {} : { name: `${reference.name}:${tag}` }),
+  }));
+  writeLayout(directory, [{ name: reference.toString(), root }, ...about]);
   const source = await OciLayoutSource.open(directory);
   return {
     source,
