@@ -2,9 +2,11 @@ import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import { emit } from "../core/events.js";
 import type { Limits } from "../core/limits.js";
+import type { Reference } from "../core/reference.js";
 import type { Descriptor } from "../image/descriptor.js";
 import type { ImageContent } from "../image/formats/format.js";
 import type { ImageManifest } from "../image/manifest.js";
+import type { Resolution } from "../source/image-source.js";
 import type { LeaseGroup } from "../store/lease-group.js";
 import { contentLeaseKey } from "../store/lease-rows.js";
 import type { Wanted } from "../store/leases.js";
@@ -18,6 +20,12 @@ export function blobsOf({ config, layers }: ImageManifest): (Descriptor & { read
   return [{ ...config, kind: "config" }, ...layers.map((layer) => ({ ...layer, kind: "layer" as const }))];
 }
 
+/** What all pulls of a process share, whatever image they are for: the bytes, and the roots asked for by digest. */
+export interface Downloads {
+  readonly blobs: Flights<Buffer>;
+  readonly roots: Flights<Resolution>;
+}
+
 /**
  * The content of one pull: from the store what is there, from the source what is not. It counts what it took, and
  * keeps its place in shared downloads until `leave`.
@@ -25,23 +33,23 @@ export function blobsOf({ config, layers }: ImageManifest): (Descriptor & { read
 export class Content {
   readonly #store: Store;
   readonly #limits: Limits;
-  readonly #blobs: Flights<Buffer>;
+  readonly #downloads: Downloads;
   readonly #leases: LeaseGroup | undefined;
   readonly #request: PullRequest;
-  readonly #passengers: Passenger<Buffer>[] = [];
+  readonly #passengers: Passenger<unknown>[] = [];
   requests = 0;
   bytesFetched = 0;
 
   constructor(
     store: Store,
     limits: Limits,
-    blobs: Flights<Buffer>,
+    downloads: Downloads,
     leases: LeaseGroup | undefined,
     request: PullRequest,
   ) {
     this.#store = store;
     this.#limits = limits;
-    this.#blobs = blobs;
+    this.#downloads = downloads;
     this.#leases = leases;
     this.#request = request;
   }
@@ -113,13 +121,16 @@ export class Content {
     const { source, reference, onEvent, signal } = this.#request;
     for (;;) {
       let isOwn = false;
-      const passenger = this.#blobs.board(`${descriptor.digest} ${descriptor.size}`, async (flightSignal) => {
-        isOwn = true;
-        const options = { signal: flightSignal, onEvent, onRequest: () => this.requests++, what, maxBytes };
-        const bytes = await fetchVerified(source, reference, descriptor, options);
-        this.bytesFetched += bytes.byteLength;
-        return bytes;
-      });
+      const passenger = this.#downloads.blobs.board(
+        `${descriptor.digest} ${descriptor.size}`,
+        async (flightSignal) => {
+          isOwn = true;
+          const options = { signal: flightSignal, onEvent, onRequest: () => this.requests++, what, maxBytes };
+          const bytes = await fetchVerified(source, reference, descriptor, options);
+          this.bytesFetched += bytes.byteLength;
+          return bytes;
+        },
+      );
       this.#passengers.push(passenger);
       try {
         return await passenger.arrival(signal);
@@ -128,6 +139,16 @@ export class Content {
         if (isOwn || signal?.aborted === true) throw error;
       }
     }
+  }
+
+  /** Asks for a root by its digest: pulls for several platforms that ask at the same time share the answer. */
+  async resolveDigest(reference: Reference): Promise<Resolution> {
+    const { source, onEvent, signal } = this.#request;
+    const passenger = this.#downloads.roots.board(reference.toString(), (flightSignal) =>
+      source.resolve(reference, { signal: flightSignal, onEvent, onRequest: () => this.requests++ }),
+    );
+    this.#passengers.push(passenger);
+    return passenger.arrival(signal);
   }
 
   /** Damage in the cache is no reason to fail here: what is wrong is fetched again. */

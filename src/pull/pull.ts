@@ -13,8 +13,7 @@ import type { LeaseGroup } from "../store/lease-group.js";
 import { type Publication, type PublishedManifest, requireMayMove } from "../store/publish.js";
 import { manifestDigestOf, type RefRecord, rootDigestOf } from "../store/records.js";
 import type { Store } from "../store/store.js";
-import { blobsOf, Content } from "./content.js";
-import type { Flights } from "./flights.js";
+import { blobsOf, Content, type Downloads } from "./content.js";
 import { toRecord, warningsOf } from "./image-record.js";
 import { askedReference, type PullOutcome, type PullRequest, type ResolvedRoot } from "./request.js";
 import { requireStored } from "./strict.js";
@@ -32,7 +31,7 @@ export class Pull {
   constructor(
     store: Store,
     limits: Limits,
-    blobs: Flights<Buffer>,
+    downloads: Downloads,
     leases: LeaseGroup | undefined,
     request: PullRequest,
   ) {
@@ -40,7 +39,7 @@ export class Pull {
     this.#limits = limits;
     this.#leases = leases;
     this.#request = request;
-    this.#content = new Content(store, limits, blobs, leases, request);
+    this.#content = new Content(store, limits, downloads, leases, request);
   }
 
   async run(): Promise<PullOutcome> {
@@ -67,10 +66,13 @@ export class Pull {
     const reference = askedReference(this.#request);
     const held = reference.digest && (await this.#content.manifestOnceFree(reference.digest));
     if (reference.digest !== undefined && held !== undefined) return { digest: reference.digest, ...held };
-    const resolution = await source.resolve(reference, {
-      ...this.#sourceOptions(),
-      known: known && { digest: rootDigestOf(known), etag: known.etag },
-    });
+    const resolution =
+      reference.digest === undefined
+        ? await source.resolve(reference, {
+            ...this.#sourceOptions(),
+            known: known && { digest: rootDigestOf(known), etag: known.etag },
+          })
+        : await this.#content.resolveDigest(reference);
     const digest = resolution.unchanged ? known && rootDigestOf(known) : resolution.descriptor.digest;
     this.#emitResolved(digest, digest === (known && rootDigestOf(known)));
     if (resolution.unchanged) {

@@ -11,6 +11,7 @@ import { referenceLeaseKey } from "../store/lease-rows.js";
 import { ContentVanished } from "../store/publish.js";
 import { manifestDigestOf, type RootRecord, rootDigestOf } from "../store/records.js";
 import type { Store } from "../store/store.js";
+import type { Downloads } from "./content.js";
 import { Flights } from "./flights.js";
 import { Pull } from "./pull.js";
 import { keepReferrers } from "./referrers.js";
@@ -23,7 +24,7 @@ export class Puller {
   readonly #store: Store;
   readonly #limits: Limits;
   readonly #pulls = new WeakMap<ImageSource, Flights<PullOutcome>>();
-  readonly #blobs = new Flights<Buffer>();
+  readonly #downloads: Downloads = { blobs: new Flights(), roots: new Flights() };
 
   constructor(store: Store, limits: Limits) {
     this.#store = store;
@@ -111,7 +112,7 @@ export class Puller {
     others: readonly PullOutcome[] = [],
   ): Promise<PullOutcome> {
     const records = [outcome, ...others].map(({ record }) => record);
-    const cost = await keepReferrers(this.#store, this.#limits, this.#blobs, request, records);
+    const cost = await keepReferrers(this.#store, this.#limits, this.#downloads, request, records);
     return {
       ...outcome,
       requests: outcome.requests + cost.requests,
@@ -163,7 +164,7 @@ export class Puller {
       try {
         const pulledByAnother = await this.#waitForOthers(request, leases);
         if (pulledByAnother !== undefined) return pulledByAnother;
-        return await new Pull(this.#store, this.#limits, this.#blobs, leases, request).run();
+        return await new Pull(this.#store, this.#limits, this.#downloads, leases, request).run();
       } catch (error) {
         if (!(error instanceof ContentVanished || error instanceof LeaseLost) || attempt === 3) throw error;
       } finally {

@@ -11,8 +11,7 @@ import type { Referrer } from "../source/image-source.js";
 import type { ReferrerBlob, ReferrerRecord, RootRecord } from "../store/records.js";
 import type { PublishedReferrer } from "../store/referrers.js";
 import type { Store } from "../store/store.js";
-import { Content } from "./content.js";
-import type { Flights } from "./flights.js";
+import { Content, type Downloads } from "./content.js";
 import type { PullOutcome, PullRequest } from "./request.js";
 
 const atATime = 4;
@@ -28,7 +27,7 @@ const malformed: ReadonlySet<ErrorCode> = new Set(["INVALID_IMAGE", "DIGEST_MISM
 export async function keepReferrers(
   store: Store,
   limits: Limits,
-  blobs: Flights<Buffer>,
+  downloads: Downloads,
   request: PullRequest,
   records: readonly RootRecord[],
 ): Promise<Pick<PullOutcome, "requests" | "bytesFetched">> {
@@ -37,7 +36,7 @@ export async function keepReferrers(
     if (isAsked && request.source.isLocal !== true) warnOfIgnorance(request);
     return { requests: 0, bytesFetched: 0 };
   }
-  const content = new Content(store, limits, blobs, undefined, request);
+  const content = new Content(store, limits, downloads, undefined, request);
   try {
     const keeper = new ReferrerKeeper(store, limits, request, content);
     let subjects = new Set<Digest>(records.flatMap(({ chain }) => chain));

@@ -15,29 +15,28 @@ const marksName = "open";
 /** Left by a process that met damage in use, for the next one that opens for writing to look into. */
 const suspicion = "suspect";
 
-const outOfSpace = ["ENOSPC", "EDQUOT"];
+const diskFailures = ["ENOSPC", "EDQUOT", "EIO"];
 
 export class OpenMark {
   readonly #directory: string;
   readonly #name = ownName();
   #isOnDisk = false;
 
-  /** Marks this process. On a full disk there is no mark: a cache must be opened for images to be removed from it. */
+  /**
+   * Marks this process. A full or failing disk has no mark: a cache must be opened for images to be removed from it, or
+   * to be read.
+   */
   constructor(directory: string) {
     this.#directory = directory;
-    try {
-      putMark(directory, this.#name);
-    } catch (error) {
-      if (!(error instanceof Error && "code" in error && outOfSpace.includes(String(error.code))))
-        throw error;
-    }
+    tryOnDisk(() => putMark(directory, this.#name));
   }
 
   /** To be called before every write. */
   bringToDisk(): void {
     if (this.#isOnDisk) return;
     this.#isOnDisk = true;
-    if (marksIn(this.#directory).length > 0) syncDirectory(join(this.#directory, marksName));
+    if (marksIn(this.#directory).length === 0) return;
+    tryOnDisk(() => syncDirectory(join(this.#directory, marksName)));
   }
 
   remove(): void {
@@ -85,6 +84,15 @@ function marksIn(directory: string): string[] {
   } catch (error) {
     if (error instanceof Error && "code" in error && error.code === "EACCES") return [];
     throw error;
+  }
+}
+
+function tryOnDisk(work: () => void): void {
+  try {
+    work();
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && diskFailures.includes(String(error.code))))
+      throw error;
   }
 }
 
