@@ -248,19 +248,10 @@ describe("what cannot be exported", () => {
   it.each(["layers", "configs", "manifests"] as const)(
     "is damaged content in %s: nothing is left behind",
     async (tree) => {
-      const directory = temporaryDirectory();
-      const cache = await cacheWith({ [one]: imageOne, [two]: imageTwo }, { directory });
-      const environment = Environment.open({ directory });
-      const { digest } =
-        { layers: imageOne.layers[0], configs: imageOne.config, manifests: imageOne.manifest }[tree] ?? {};
-      const key = digestKey(digest ?? imageOne.root.digest);
-      environment.commit(() => {
-        const bytes = environment.tree(tree).get(key) ?? Buffer.alloc(0);
-        bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
-        environment.tree(tree).put(key, bytes);
-      });
-      environment.close();
       for (const name of ["layout", "archive.tar"]) {
+        const directory = temporaryDirectory();
+        const cache = await cacheWith({ [one]: imageOne, [two]: imageTwo }, { directory });
+        damage(directory, tree);
         const output = newPath(name);
         const failure = await failureOf(cache.export([], { all: true, output }));
         expect(failure).toMatchObject({ code: "CACHE_CORRUPT", reference: one });
@@ -356,3 +347,17 @@ it("tells what it writes, and which images are in it", async () => {
   expect(told).toBe(bytes);
   expect(events).toEqual([...Array<string>(6).fill("exporting"), "exported"]);
 });
+
+/** Changes the last byte of some content of the first image. */
+function damage(directory: string, tree: "layers" | "configs" | "manifests"): void {
+  const environment = Environment.open({ directory });
+  const { digest } =
+    { layers: imageOne.layers[0], configs: imageOne.config, manifests: imageOne.manifest }[tree] ?? {};
+  const key = digestKey(digest ?? imageOne.root.digest);
+  environment.commit(() => {
+    const bytes = environment.tree(tree).get(key) ?? Buffer.alloc(0);
+    bytes[bytes.length - 1] = (bytes[bytes.length - 1] ?? 0) ^ 1;
+    environment.tree(tree).put(key, bytes);
+  });
+  environment.close();
+}
