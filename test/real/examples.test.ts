@@ -33,6 +33,21 @@ describe("examples/demo.js", () => {
   });
 });
 
+describe("examples/air-gap.sh", () => {
+  it("carries images and an update into a closed cache, which is sound", async () => {
+    const { stdout } = await execute("sh", [join(examples, "air-gap.sh")], {
+      timeout: 60_000,
+      env: { ...process.env, TMPDIR: scratch },
+    });
+    const [, closed = "", , update = ""] = stdout.split(/^== .*$/m).slice(1);
+    expect(closed).toContain("registry.example/bpfcache/xdp-pass:v1");
+    expect(closed).not.toContain("xdp-counter");
+    expect(update).toContain("registry.example/bpfcache/xdp-counter:v1");
+    expect(update).toMatch(/: 0 damaged, 0 repaired/);
+    expect(readdirSync(scratch)).toEqual([]);
+  }, 60_000);
+});
+
 describe("examples/loader.js", () => {
   const order = endianness() === "LE" ? "little" : "big";
   const exitWithoutResult = Buffer.from([0x95, 0, 0, 0, 0, 0, 0, 0]); // the verifier: "R0 !read_ok"

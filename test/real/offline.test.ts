@@ -31,7 +31,7 @@ describe.skipIf(missing)(`without a network${missing ?? ""}`, { timeout: 120_000
         ...["--net", "strace", "-f", "-qq", "-e", "trace=network,execve", "-o", trace],
         ...[process.execPath, mainProgram, ...args],
       ],
-      { env: user.environment },
+      { env: user.environment, cwd: user.path("") },
     );
     return { ...ended, calls: readFileSync(trace, "utf8").split("\n").filter(Boolean) };
   }
@@ -46,6 +46,8 @@ describe.skipIf(missing)(`without a network${missing ?? ""}`, { timeout: 120_000
     ["list"],
     ["inspect", reference],
     ["cat", reference, "-o", "/dev/null"],
+    ["export", "--all", "--offline", "-o", "site.tar"],
+    ["scrub", "--offline"],
     ["pull", "--pull-policy", "Never", reference],
     ["pull", "--offline", reference],
     ["prefetch", "--offline", reference],
