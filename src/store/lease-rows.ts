@@ -72,13 +72,18 @@ export function nextFence(environment: Environment): number {
   return fence;
 }
 
+/** How long after its deadline a lease is kept for an owner that is seen to be alive. */
+const patienceMs = 20_000;
+
 /**
- * Whether the lease may be taken over. An owner that is seen to be alive keeps it, however slow it is; the deadline is
- * for one that cannot be seen, in another pid namespace.
+ * Whether the lease may be taken over. The deadline is for an owner that cannot be seen, in another pid namespace. One
+ * that is seen to be alive may be slow to renew it; but it may also have forgotten it, where the database is a copy, or
+ * has fallen back to an older state.
  */
 export function isStale({ owner, deadlineMs }: LeaseRecord): boolean {
   const liveness = livenessOf(owner.process);
-  return liveness === "dead" || (liveness === "unknown" && monotonicMs() > deadlineMs);
+  if (liveness === "dead") return true;
+  return monotonicMs() > deadlineMs + (liveness === "alive" ? patienceMs : 0);
 }
 
 /** Whether somebody is pulling the reference for the platform, here or in another process, because it is not here. */
