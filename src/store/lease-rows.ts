@@ -72,6 +72,13 @@ export function nextFence(environment: Environment): number {
   return fence;
 }
 
+/** Stores that this process has closed. On a full disk they leave their leases behind, of an owner that is alive. */
+const closedStores = new Set<string>();
+
+export function noteClosed(store: string): void {
+  closedStores.add(store);
+}
+
 /** How long after its deadline a lease is kept for an owner that is seen to be alive. */
 const patienceMs = 20_000;
 
@@ -82,7 +89,7 @@ const patienceMs = 20_000;
  */
 export function isStale({ owner, deadlineMs }: LeaseRecord): boolean {
   const liveness = livenessOf(owner.process);
-  if (liveness === "dead") return true;
+  if (liveness === "dead" || closedStores.has(owner.store)) return true;
   return monotonicMs() > deadlineMs + (liveness === "alive" ? patienceMs : 0);
 }
 

@@ -10,6 +10,7 @@ import {
   type LeaseRecord,
   monotonicMs,
   nextFence,
+  noteClosed,
   putLease,
   sweepDeadLeases,
 } from "./lease-rows.js";
@@ -133,6 +134,7 @@ export class Leases {
     this.#held.clear();
     if (this.#dropped.size > 0) ignoreFailure(() => this.#commit([]));
     this.#isClosed = true;
+    noteClosed(this.#store);
   }
 
   /** The `firstFence` of somebody else's lease on one of the keys. */
