@@ -17,6 +17,13 @@ import { type Tree, type TreeName, treeNames } from "./trees.js";
 
 const movedMeanwhile = Symbol("the files were replaced meanwhile");
 
+/** Seen once in thousands of opens while eight processes wrote: LMDB calls a sound page wrong, and not when asked again. */
+const readerAttempts = 3;
+
+function isFoundByLmdb(error: unknown): boolean {
+  return error instanceof BpfcacheError && error.code === "CACHE_CORRUPT" && error.cause instanceof Error;
+}
+
 const environmentIdKey = Buffer.from("environmentId");
 
 /** Of all environments: lmdb-js hands every view of this process out of one buffer. */
@@ -69,7 +76,13 @@ export class Environment {
       prepareDirectory(path);
       removeLeftovers(path);
     }
-    return new Environment(path, directory === undefined, readOnly);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return new Environment(path, directory === undefined, readOnly);
+      } catch (error) {
+        if (!readOnly || attempt === readerAttempts || !isFoundByLmdb(error)) throw error;
+      }
+    }
   }
 
   /** With a claim, that is this process's own, the files are opened as they are. */
