@@ -43,5 +43,6 @@ export type { ImageUsage, Usage } from "./store/disk-usage.js";
 export type { RemovalReason, Removed } from "./store/evict.js";
 export type { ListFilter } from "./store/list.js";
 export type { PruneOptions, PruneResult } from "./store/prune.js";
+export type { QuarantineNote } from "./store/quarantine.js";
 export type { ReferrerRecord } from "./store/records.js";
 export type { ScrubFinding, ScrubReport } from "./store/scrub/scrub.js";

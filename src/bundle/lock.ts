@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
 import { z } from "zod";
 import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import { digestSchema } from "../image/descriptor.js";
+import { readLockFile } from "../pull/lock.js";
 import { manifestDigestOf } from "../store/records.js";
 import { type ImageClosure, uniqueContent } from "./closure.js";
 import { compare } from "./selection.js";
@@ -57,14 +57,7 @@ export function encodeLock(lock: ExportLock): Buffer {
 
 /** Throws USAGE when the file cannot be read or is no lock. */
 export async function readLock(path: string): Promise<ExportLock> {
-  let json: unknown;
-  try {
-    json = JSON.parse(await readFile(path, "utf8"));
-  } catch (cause) {
-    const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new BpfcacheError("USAGE", `cannot read the lock ${path}: ${reason}`, { cause });
-  }
-  const result = lockSchema.safeParse(json);
+  const result = lockSchema.safeParse(await readLockFile(path));
   if (result.success) return result.data;
   throw new BpfcacheError("USAGE", `${path} is not the lock of an export`, {
     hint: "Name the .lock.json that stands beside an earlier export.",

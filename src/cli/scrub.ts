@@ -17,11 +17,12 @@ export async function run(context: VerbContext): Promise<void> {
   });
 }
 
-function describe({ checked, bytes, damaged, repaired, steps }: ScrubReport): string {
+function describe({ checked, bytes, damaged, repaired, quarantined, steps }: ScrubReport): string {
   const seconds = Object.values(steps).reduce((sum, ms) => sum + ms, 0) / 1_000;
   const lines = [
     ...damaged.map((finding) => describeFinding("damaged", finding)),
     ...repaired.map((finding) => describeFinding("repaired", finding)),
+    ...(quarantined.length === 0 ? [] : [describeQuarantine(quarantined)]),
     `${plural(checked, "row")}, ${formatBytes(bytes)} hashed in ${seconds.toFixed(1)} s: ${damaged.length} damaged, ${repaired.length} repaired`,
   ];
   return `${lines.join("\n")}\n`;
@@ -30,4 +31,10 @@ function describe({ checked, bytes, damaged, repaired, steps }: ScrubReport): st
 function describeFinding(outcome: string, { tree, name, reason, references }: ScrubFinding): string {
   const needed = references.length === 0 ? "" : ` (${references.join(", ")})`;
   return `${outcome} ${tree} ${printable(name)}${needed}: ${printable(reason)}`;
+}
+
+function describeQuarantine(notes: ScrubReport["quarantined"]): string {
+  const last = notes.at(-1);
+  const when = last === undefined ? "" : `, the last on ${new Date(last.noticedAt).toISOString()}`;
+  return `${plural(notes.length, "row")} put out of use so far${when}`;
 }

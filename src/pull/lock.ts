@@ -21,16 +21,19 @@ export function encodeLock(lock: ReadonlyMap<string, string>): string {
   return `${JSON.stringify({ version: 1, images }, null, 2)}\n`;
 }
 
-/** Throws USAGE when the file cannot be read or is no lock. */
-export async function readLock(path: string): Promise<Lock> {
-  let json: unknown;
+/** Throws USAGE when the file cannot be read or is no JSON. */
+export async function readLockFile(path: string): Promise<unknown> {
   try {
-    json = JSON.parse(await readFile(path, "utf8"));
+    return JSON.parse(await readFile(path, "utf8"));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new BpfcacheError("USAGE", `cannot read the lock ${path}: ${reason}`, { cause });
   }
-  const lock = lockSchema.safeParse(json);
+}
+
+/** Throws USAGE when the file cannot be read or is no lock. */
+export async function readLock(path: string): Promise<Lock> {
+  const lock = lockSchema.safeParse(await readLockFile(path));
   if (!lock.success)
     throw new BpfcacheError("USAGE", `${path} is not a lock`, { hint: "Write one with --lock." });
   return new Map(lock.data.images.map(({ reference, rootDigest }) => [reference, rootDigest]));

@@ -17,11 +17,17 @@ import { type Tree, type TreeName, treeNames } from "./trees.js";
 
 const movedMeanwhile = Symbol("the files were replaced meanwhile");
 
-/** Seen once in thousands of opens while eight processes wrote: LMDB calls a sound page wrong, and not when asked again. */
-const readerAttempts = 3;
+/**
+ * A reader copies the roots of the trees from one of two meta pages. One that loses the processor in the middle of it,
+ * while two transactions end, copies parts of two states, and LMDB finds wrong pages (seen once in thousands of reads
+ * beside eight writers). The next snapshot is whole; what is wrong in that too is damage.
+ */
+const snapshotAttempts = 3;
 
-function isFoundByLmdb(error: unknown): boolean {
-  return error instanceof BpfcacheError && error.code === "CACHE_CORRUPT" && error.cause instanceof Error;
+function isFoundByLmdb(failure: unknown): boolean {
+  return (
+    failure instanceof BpfcacheError && failure.code === "CACHE_CORRUPT" && failure.cause instanceof Error
+  );
 }
 
 const environmentIdKey = Buffer.from("environmentId");
@@ -76,13 +82,7 @@ export class Environment {
       prepareDirectory(path);
       removeLeftovers(path);
     }
-    for (let attempt = 1; ; attempt++) {
-      try {
-        return new Environment(path, directory === undefined, readOnly);
-      } catch (error) {
-        if (!readOnly || attempt === readerAttempts || !isFoundByLmdb(error)) throw error;
-      }
-    }
+    return new Environment(path, directory === undefined, readOnly);
   }
 
   /** With a claim, that is this process's own, the files are opened as they are. */
@@ -143,12 +143,15 @@ export class Environment {
     requireNoView();
     if (this.#isCommitting) return read();
     return this.#within(() => {
-      try {
-        if (this.#depth === 1) this.#followReplacement();
-        this.#handle.renew();
-        return read();
-      } catch (error) {
-        throw this.#failure(error);
+      for (let attempt = 1; ; attempt++) {
+        try {
+          if (this.#depth === 1) this.#followReplacement();
+          this.#handle.renew();
+          return read();
+        } catch (error) {
+          const isLast = attempt === snapshotAttempts;
+          if (isLast || !isFoundByLmdb(databaseFailure(error, this.directory))) throw this.#failure(error);
+        }
       }
     });
   }
@@ -295,7 +298,7 @@ export class Environment {
   /** Brings the schema up to date, or, read-only, sees whether it can be read. */
   #prepareContent(): void {
     if (this.isReadOnly && this.#handle.tree("meta") === undefined) throw notYetMade(this.directory);
-    const version = schemaOf(this);
+    const version = this.snapshot(() => schemaOf(this));
     refuseNewer(version ?? schemaVersion, this.directory); // Before anything is made in it.
     if (version === undefined && this.isReadOnly) throw notYetMade(this.directory);
     for (const name of treeNames) this.#handle.tree(name);

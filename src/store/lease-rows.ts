@@ -99,17 +99,9 @@ export function isLeased(environment: Environment, reference: string, platform: 
   return lease !== undefined && !isStale(lease);
 }
 
-/** Removes what dead processes have left behind, and returns how many leases that were. */
-export function removeDeadLeases(environment: Environment): number {
-  if (environment.snapshot(() => deadLeases(environment)).length === 0) return 0;
-  return environment.commit(() => sweepDeadLeases(environment));
-}
-
-/** Only inside `commit`. */
-export function sweepDeadLeases(environment: Environment): number {
-  const dead = deadLeases(environment);
-  for (const key of dead) environment.tree("leases").remove(key);
-  return dead.length;
+/** Removes what dead processes have left behind. Only inside `commit`. */
+export function sweepDeadLeases(environment: Environment): void {
+  for (const key of deadLeases(environment)) environment.tree("leases").remove(key);
 }
 
 function deadLeases(environment: Environment): Buffer[] {

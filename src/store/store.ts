@@ -39,7 +39,7 @@ import { find, findReference } from "./lookup.js";
 import { abandonLost, type LostReference, lostReferences } from "./lost.js";
 import { type PruneOptions, type PruneResult, prune } from "./prune.js";
 import { type Publication, type PublishedBlob, publish, putReference } from "./publish.js";
-import { hashOfContent, type QuarantineNote, quarantine, quarantineNotes } from "./quarantine.js";
+import { hashOfContent, quarantine } from "./quarantine.js";
 import {
   type BlobEntry,
   type ImageRecord,
@@ -404,11 +404,6 @@ export class Store {
   /** References that were lost to damage and are to come back. */
   lost(): LostReference[] {
     return this.#read(lostReferences);
-  }
-
-  /** What has been found damaged, oldest first. */
-  quarantined(): QuarantineNote[] {
-    return this.#read(quarantineNotes);
   }
 
   /** See `Scrub`. */

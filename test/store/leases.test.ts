@@ -12,7 +12,6 @@ import {
   monotonicMs,
   putLease,
   referenceLeaseKey,
-  removeDeadLeases,
 } from "../../src/store/lease-rows.js";
 import { Leases, type TakeOptions, type Wanted } from "../../src/store/leases.js";
 
@@ -278,19 +277,6 @@ describe("a lease whose owner", () => {
     });
     await holding(store, "a");
     expect(environment.tree("leases").keys()).toEqual([keyOf("a"), keyOf("alive")]);
-  });
-
-  it("has died is removed when asked, and writes nothing when there is none", () => {
-    const { environment } = openStore(undefined);
-    environment.commit(() => {
-      putLease(environment, keyOf("dead"), leaseOf(dead));
-      putLease(environment, keyOf("alive"), leaseOf({}));
-    });
-    expect(removeDeadLeases(environment)).toBe(1);
-    expect(environment.tree("leases").keys()).toEqual([keyOf("alive")]);
-    const commits = vi.spyOn(environment, "commit");
-    expect(removeDeadLeases(environment)).toBe(0);
-    expect(commits).not.toHaveBeenCalled();
   });
 
   it("has died says of no image that it is being pulled", () => {

@@ -5,7 +5,7 @@ import { requireBoundedYaml } from "./yaml-bounds.js";
 
 export type GadgetMetadata = Readonly<Record<string, unknown>>;
 
-/** None of the gadgets there are has any; more would be an attempt to make a little text into a lot of memory. */
+/** YAML that refers to itself grows when it is read; published gadgets refer to nothing, and a few references do no harm. */
 const maxAliases = 16;
 
 /**

@@ -28,10 +28,10 @@ interface Copy {
 }
 
 /**
- * Registries through the `oras` program: `oras cp` copies the whole image, every platform of it, into a layout in a
- * private directory, and from there it is read as any layout is. For sites whose way to a registry is oras's: its
- * credential stores, its proxies, its certificates. What it brings is checked like everything else; an oras that
- * claims success and brings something else is TOOL_FAILED.
+ * Registries through the `oras` program, for where its credential stores, proxies and certificates are set up. `oras cp`
+ * copies the whole image, every platform of it, into a layout in a private directory, which is then read as any layout
+ * is. What it brings is checked like everything else; when it claims success and brings something else, that is
+ * TOOL_FAILED.
  */
 export class OrasSource implements ImageSource {
   readonly name = "oras";

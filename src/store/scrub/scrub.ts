@@ -4,7 +4,7 @@ import { type EventSink, emit } from "../../core/events.js";
 import { soundRecordAt } from "../damaged-row.js";
 import type { Environment } from "../environment.js";
 import { contentTrees, removeReference } from "../holders.js";
-import { loseReference } from "../quarantine.js";
+import { loseReference, type QuarantineNote, quarantineNotes } from "../quarantine.js";
 import { type RefRecord, rootDigestOf } from "../records.js";
 import { encodeRecord } from "../values.js";
 import { isWhole } from "../whole.js";
@@ -36,6 +36,8 @@ export interface ScrubReport {
   /** What is still wrong, or was and cost the cache the references that are named. */
   readonly damaged: readonly ScrubFinding[];
   readonly repaired: readonly ScrubFinding[];
+  /** What has been put out of use because it was damaged, now and earlier; oldest first. */
+  readonly quarantined: readonly QuarantineNote[];
   /** Milliseconds that each step took. */
   readonly steps: Readonly<Record<string, number>>;
 }
@@ -167,6 +169,7 @@ export class Scrub {
       checked: this.#checked,
       bytes: this.#bytes,
       ...this.#suspects.outcome(),
+      quarantined: this.#environment.snapshot(() => quarantineNotes(this.#environment)),
       steps: this.#steps,
     };
     const summary = {
