@@ -16,7 +16,7 @@ import type {
   ScrubOptions,
   SeedOptions,
 } from "./options.js";
-import { type BatchResult, mergeBatches, takeAll } from "./pull/batch.js";
+import { type BatchResult, takeAll } from "./pull/batch.js";
 import type { ListedImage } from "./pull/image-list.js";
 import { lockedDigest } from "./pull/lock.js";
 import type { PullPolicy } from "./pull/policy.js";
@@ -108,7 +108,9 @@ export class BytecodeCache {
       ...this.#pullPolicy(options, policies.get(reference)),
       lockedTo: lock && lockedDigest(lock, parseReference(reference).toString()),
     }));
-    return mergeBatches([result, await this.#takeLost(options)]);
+    // What a lock is made of, or demands, is what was asked for.
+    const lost = lock === undefined ? await this.#takeLost(options) : [];
+    return { ...result, images: [...result.images, ...lost] };
   }
 
   /**
@@ -118,7 +120,7 @@ export class BytecodeCache {
    */
   scrub(options: ScrubOptions = {}): Promise<ScrubReport> {
     const circumstances = {
-      source: this.#options.offline === true ? noSource("registry") : this.#registry,
+      source: this.#pullPolicy({}).policy === "Never" ? noSource("registry") : this.#registry,
       signal: this.#signal(options.signal),
       onEvent: this.#sink(options.onEvent),
     };
@@ -200,10 +202,11 @@ export class BytecodeCache {
     const oras = new OrasAccess({ timeoutMs: limits.toolTimeoutMs, plainHttp, authFile, caFile });
     const signal = this.#signal(options.signal);
     const target = parseReference(to);
-    return this.#track(() => {
+    return this.#track(async () => {
       if (objects === undefined) {
         const cached = parseReference(reference);
         const platform = this.#platform(undefined);
+        await this.#restoreAll([cached], { signal });
         return pushCached(oras, this.#store, { reference: cached, to: target, platform, limits, signal });
       }
       const inputs = objects.map((each) => ({ ...each, platform: this.#platform(each.platform) }));
@@ -324,13 +327,14 @@ export class BytecodeCache {
   }
 
   /** What damage has cost the cache before. That it is still out of reach is no failure of what was asked for now. */
-  async #takeLost(options: BatchOptions): Promise<BatchResult<PulledImage>> {
+  async #takeLost(options: BatchOptions): Promise<PulledImage[]> {
     const { policy } = this.#pullPolicy(options);
     const source = this.#registry;
     const signal = this.#signal(options.signal);
     const onEvent = this.#sink(options.onEvent);
     const images: PulledImage[] = [];
     for (const lost of policy === "Never" ? [] : this.#store.lost()) {
+      if (signal.aborted) break;
       try {
         const outcome = await this.#track(() =>
           bringBackLost(this.#puller, this.#store, lost, { source, signal, onEvent }),
@@ -341,7 +345,7 @@ export class BytecodeCache {
         emit(onEvent, { event: "warning", reference: lost.reference, message: `still lost: ${message}` });
       }
     }
-    return { images, failed: [], lock: {} };
+    return images;
   }
 
   #takeAll(
@@ -381,8 +385,10 @@ export class BytecodeCache {
       const request = this.#layerRequest(parseReference(row.reference), options);
       try {
         await restoreLayersOf(this.#store, this.#limits, request, manifest);
-      } catch (error) {
-        if (request.signal?.aborted === true) throw error;
+      } catch (thrown) {
+        const error = toBpfcacheError(thrown);
+        if (error.code === "INTERRUPTED" || error.code === "INTERNAL") throw error;
+        emit(request.onEvent, { event: "warning", reference: row.reference, message: error.message });
       }
     }
   }

@@ -71,7 +71,7 @@ export interface BatchOptions extends PullOptions {
   readonly jobs?: number | undefined;
 }
 
-export interface SeedOptions extends BatchOptions {
+export interface SeedOptions extends Omit<BatchOptions, "lock" | "pullPolicy" | "maxAgeMs"> {
   /**
    * The repository, as `host/path`, that bare tags in a file belong to. For the one image of a file in which nothing
    * has a name, its whole reference; the tag is `latest` when there is none.

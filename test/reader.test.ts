@@ -202,9 +202,15 @@ describe("withBytecode", () => {
     expect(name).toBe("0.o");
   });
 
-  it("lets an error of the callback through, and the reader goes on", () => {
+  it.each([
+    ["any", new Error("the loader's own")],
+    [
+      "a full disk's",
+      Object.assign(new Error("ENOSPC: no space left on device"), { code: "ENOSPC", errno: -28 }),
+    ],
+    ["LMDB's number", Object.assign(new Error("of another database"), { code: -30_796 })],
+  ])("lets an error of the callback through (%s), and the reader goes on", (_, failure) => {
     using reader = openReader({ directory: directory.path });
-    const failure = new Error("the loader's own");
     const fail = (): never => {
       throw failure;
     };

@@ -91,13 +91,13 @@ function blobsOf(store: Store, manifest: Digest, reference: string): ContentItem
 /** An image may be kept without its layers, for loading only. */
 function requireHere(store: Store, rows: readonly RowClosure[], reference: string): void {
   const lacking = uniqueContent(rows.flatMap(({ content }) => content)).filter(
-    ({ kind, digest }) => kind !== "manifest" && !store.hasBlob(kind, digest),
+    ({ kind, digest }) => kind !== "manifest" && !store.holds(kind, digest),
   );
   if (lacking.length === 0) return;
   const names = lacking.map(({ kind, digest }) => `${kind} ${digest}`).join(", ");
   throw new BpfcacheError("NOT_CACHED", `not all of the image is here any more: ${names}`, {
     reference,
-    hint: "Pull it again, then export it.",
+    hint: "Layers that prune has dropped are fetched again where the registry can be reached.",
   });
 }
 

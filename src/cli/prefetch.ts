@@ -2,6 +2,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { BpfcacheError } from "../core/errors.js";
 import { emit } from "../core/events.js";
+import type { PulledImage } from "../options.js";
+import type { BatchResult } from "../pull/batch.js";
 import { type ListedImage, parseImageList } from "../pull/image-list.js";
 import { encodeLock, readLock } from "../pull/lock.js";
 import { describeBatch } from "./describe.js";
@@ -26,10 +28,8 @@ export async function run(context: VerbContext): Promise<void> {
   const result = await withCache(context, (cache) =>
     cache.prefetch(images, { jobs, maxAgeMs, allPlatforms, strict, referrers, lock, signal }),
   );
-  // A lock of a part would lose the rest.
-  if (lockFile !== undefined && lock === undefined && result.failed.length === 0)
-    await writeFile(lockFile, encodeLock(new Map(Object.entries(result.lock))));
   output.result(result, () => describeBatch(result));
+  if (lockFile !== undefined && lock === undefined) await writeLock(lockFile, result, context);
   requireAllTaken(result, result.images.length + result.failed.length, signal);
 }
 
@@ -56,4 +56,19 @@ async function readList(path: string, { settings, onEvent }: VerbContext): Promi
     settings,
   );
   return images.map((image, i) => ({ ...image, reference: references[i] ?? image.reference }));
+}
+
+/** Of images that are all there: a lock of a part would lose the rest. */
+async function writeLock(
+  path: string,
+  { failed, lock }: BatchResult<PulledImage>,
+  { onEvent }: VerbContext,
+): Promise<void> {
+  if (failed.length > 0) {
+    emit(onEvent, { event: "warning", message: `${path} is not written, as not all images could be had` });
+    return;
+  }
+  await writeFile(path, encodeLock(new Map(Object.entries(lock)))).catch((cause: Error) => {
+    throw new BpfcacheError("USAGE", `cannot write ${path}: ${cause.message}`, { cause });
+  });
 }

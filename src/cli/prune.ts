@@ -3,6 +3,7 @@ import type { RemovalReason, Removed } from "../store/evict.js";
 import type { PruneResult } from "../store/prune.js";
 import { formatBytes, table } from "./output.js";
 import { parseDuration } from "./settings.js";
+import { parseSize } from "./size.js";
 import type { VerbContext } from "./verb.js";
 import { withCache } from "./with-cache.js";
 
@@ -15,12 +16,14 @@ const reasons: Readonly<Record<RemovalReason, string>> = {
 };
 
 export async function run(context: VerbContext): Promise<void> {
-  const { options, settings, output, signal } = context;
+  const { options, output, signal } = context;
+  const maxSize = options.value("max-size");
   const olderThan = options.value("older-than");
   const keepLast = options.value("keep-last");
   const dryRun = options.isSet("dry-run");
   const request = {
-    maxBytes: settings.maxBytes,
+    // BPFCACHE_MAX_SIZE is the budget of pulls; here only what is asked for goes.
+    maxBytes: maxSize === undefined ? undefined : parseSize(maxSize),
     olderThanMs: olderThan === undefined ? undefined : parseDuration(olderThan),
     keepLast: keepLast === undefined ? undefined : parseCount(keepLast),
     unreferenced: options.isSet("unreferenced"),

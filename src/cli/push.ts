@@ -2,13 +2,16 @@ import { readFile } from "node:fs/promises";
 import { basename } from "node:path";
 import { BpfcacheError } from "../core/errors.js";
 import type { PushedObject } from "../options.js";
+import { expandShortNames } from "./short-names.js";
 import type { VerbContext } from "./verb.js";
 import { withCache } from "./with-cache.js";
 
 export async function run(context: VerbContext): Promise<void> {
-  const { words, options, output, signal } = context;
-  const [reference = "", ...files] = words;
-  const to = options.value("to");
+  const { words, options, settings, output, signal } = context;
+  const [name = "", ...files] = words;
+  const [reference = name] = await expandShortNames([name], settings);
+  const target = options.value("to");
+  const [to] = target === undefined ? [] : await expandShortNames([target], settings);
   if (to !== undefined && files.length > 0)
     throw new BpfcacheError(
       "USAGE",

@@ -13,7 +13,7 @@ export const globalOptions: readonly OptionSpec[] = [
   { name: "cache-dir", value: "DIR", summary: "where the cache is (BPFCACHE_DIR)" },
   {
     name: "platform",
-    value: "OS/ARCH",
+    value: "OS/ARCH[/VARIANT]",
     summary: "what images are for, instead of this host's; all takes in every one",
   },
   { name: "pull-policy", value: "POLICY", summary: "Always, IfNotPresent (default) or Never" },

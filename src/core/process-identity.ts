@@ -11,7 +11,7 @@ export interface ProcessIdentity {
   readonly pidNamespace: string;
 }
 
-/** `unknown`: it is in another pid namespace of this boot, where its number means nothing here. */
+/** `unknown`: it is in another pid namespace of this boot, where its number means nothing here, or is hidden from this user. */
 export type Liveness = "alive" | "dead" | "unknown";
 
 let own: ProcessIdentity | undefined;
@@ -30,22 +30,25 @@ export function livenessOf(identity: ProcessIdentity): Liveness {
   const { pid, startTime } = identity;
   if (identity.bootId !== thisProcess().bootId) return "dead";
   if (identity.pidNamespace !== thisProcess().pidNamespace) return "unknown";
-  if (startTime !== "") return startTimeOf(pid) === startTime ? "alive" : "dead";
-  return isRunning(pid) ? "alive" : "dead";
+  const started = startTimeOf(pid);
+  if (startTime !== "" && started !== undefined) return started === startTime ? "alive" : "dead";
+  if (!isRunning(pid)) return "dead";
+  return startTime === "" ? "alive" : "unknown"; // Of another user, where /proc hides those (proc(5), hidepid).
 }
 
 /** The id that the kernel draws at every boot; empty where there is none. */
-export function bootId(): string {
+function bootId(): string {
   return readOrNothing("/proc/sys/kernel/random/boot_id").trim();
 }
 
-/** A zombie has ended: it holds nothing any more. */
+/** Empty for a zombie, which holds nothing any more; undefined for what cannot be seen. */
 function startTimeOf(pid: number): string | undefined {
   const stat = readOrNothing(`/proc/${pid}/stat`);
+  if (stat === "") return undefined;
   // The second field is the program's name in brackets and may hold anything, brackets and spaces too.
   const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   const [state] = fields;
-  return state === "Z" || state === "X" ? undefined : fields[19];
+  return state === "Z" || state === "X" ? "" : fields[19];
 }
 
 function pidNamespace(): string {

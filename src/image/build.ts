@@ -35,6 +35,7 @@ const gzipSystem = { offset: 9, unknown: 255 };
  * another byte order than its platform's, USAGE for two objects of one platform.
  */
 export async function buildImage(inputs: readonly BuildInput[]): Promise<BuiltImage> {
+  if (inputs.length === 0) throw new BpfcacheError("USAGE", "there is no object to make an image of");
   const content = new Map<Digest, Buffer>();
   requireDistinctPlatforms(inputs);
   const images: Descriptor[] = [];

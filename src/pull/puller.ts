@@ -44,8 +44,10 @@ export class Puller {
     const cached = this.#findUsable(request);
     const hit = cached && this.#hit(request, cached);
     if (hit !== undefined) return hit;
-    const asItWas = cached && requestAsItWas(this.#store, request, cached);
-    const repaired = asItWas && (await unlessGone(this.pull(asItWas)));
+    // A root that is given is what it was already.
+    const asItWas =
+      cached && request.root === undefined ? requestAsItWas(this.#store, request, cached) : undefined;
+    const repaired = asItWas && (await unlessGone(this.#pullImage(asItWas)));
     if (repaired !== undefined) return repaired;
     if (request.policy === "Never") throw notCached(request.reference);
     const { reference, platform, policy, root, lockedTo, mayMoveReference = true, strict = false } = request;
@@ -81,7 +83,7 @@ export class Puller {
         .platformsOf(reference)
         .map((platform) => this.pull({ ...request, platform }));
       if (cached.length === 0) throw notCached(reference);
-      return Promise.all(cached);
+      return allOrFirstFailure(cached);
     }
     let requests = 0;
     const resolution = await source.resolve(askedReference(request), {
@@ -101,7 +103,11 @@ export class Puller {
     );
     const [first, ...others] = await allOrFirstFailure(pulls);
     if (first === undefined) return [];
-    const counted = { ...first, requests: first.requests + requests };
+    const counted = {
+      ...first,
+      requests: first.requests + requests,
+      bytesFetched: first.bytesFetched + bytes.byteLength,
+    };
     return [await this.#withReferrers(request, counted, others), ...others];
   }
 

@@ -58,8 +58,8 @@ export function notAllowed(): Answer {
 export function failure(error: unknown): Answer {
   if (error instanceof BpfcacheError && error.code === "USAGE")
     return refusal(400, "NAME_INVALID", error.message);
-  if (error instanceof URIError || error instanceof TypeError)
-    return refusal(400, "NAME_INVALID", "malformed URL");
+  const isNoUrl = error instanceof TypeError && "code" in error && error.code === "ERR_INVALID_URL";
+  if (error instanceof URIError || isNoUrl) return refusal(400, "NAME_INVALID", "malformed URL");
   return refusal(500, "UNKNOWN", error instanceof Error ? error.message : "unknown error");
 }
 

@@ -20,11 +20,11 @@ p.digests { margin: .15rem 0; color: #5c636a }
 export function answerPage(store: Store, query: URLSearchParams): Answer {
   const after = query.get("after");
   const all = store.list();
-  const rest = after === null ? all : all.filter(({ reference }) => reference > after);
+  const rest = after === null ? all : all.filter((image) => placeOf(image) > after);
   const images = rest.slice(0, pageSize);
   const last = rest.length > pageSize ? images.at(-1) : undefined;
   const next =
-    last === undefined ? "" : `<p><a href="/?after=${encodeURIComponent(last.reference)}">more</a></p>`;
+    last === undefined ? "" : `<p><a href="/?after=${encodeURIComponent(placeOf(last))}">more</a></p>`;
   const html = `<!doctype html>
 <html lang="en">
 <head><meta charset="utf-8"><title>bpfcache</title><style>${style}</style></head>
@@ -40,6 +40,11 @@ ${next}
     "content-security-policy": "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'",
     "cache-control": "no-store",
   });
+}
+
+/** In the order of the list: by reference, then by platform. */
+function placeOf({ reference, platform }: CachedImage): string {
+  return `${reference} ${platform}`;
 }
 
 function tableOf(images: readonly CachedImage[]): string {

@@ -11,7 +11,7 @@ export const totalKey = Buffer.from("contentBytes");
 /** Bytes of all manifests, configs, layers and objects: one row of meta, changed with every one of them. */
 export function contentBytes(environment: Environment): number {
   const row = environment.tree("meta").get(totalKey);
-  return row === undefined ? 0 : decodeCount(row);
+  return (row && decodeCount(row)) ?? 0;
 }
 
 /** Only inside `commit`. */

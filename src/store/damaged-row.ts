@@ -1,4 +1,3 @@
-import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import type { Environment } from "./environment.js";
 import type { TreeName } from "./trees.js";
@@ -15,8 +14,8 @@ export class DamagedRow extends BpfcacheError {
     message: string,
     details: {
       readonly reference?: string | undefined;
-      readonly expected?: Digest;
-      readonly found?: string;
+      readonly expected?: string | undefined;
+      readonly found?: string | undefined;
     } = {},
   ) {
     super("CACHE_CORRUPT", message, { ...details, hint: repairHint });
@@ -24,7 +23,8 @@ export class DamagedRow extends BpfcacheError {
 
   override about(reference: string): DamagedRow {
     if (this.reference !== undefined) return this;
-    return new DamagedRow(this.tree, this.key, this.message, { reference });
+    const { expected, found } = this;
+    return new DamagedRow(this.tree, this.key, this.message, { reference, expected, found });
   }
 }
 

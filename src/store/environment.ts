@@ -61,6 +61,8 @@ export class Environment {
   /** Handles that were let go of while something may still have been reading from them. */
   #former: Handle[] = [];
   #claim: Claim | undefined;
+  /** What callbacks with views have thrown: failures of theirs, whatever their numbers mean to LMDB. */
+  readonly #ofCaller = new WeakSet<Error>();
   /** How many calls of `commit` and `snapshot` are under way, one within the other. */
   #depth = 0;
   #isCommitting = false;
@@ -149,7 +151,8 @@ export class Environment {
           this.#handle.renew();
           return read();
         } catch (error) {
-          const isLast = attempt === snapshotAttempts;
+          const isLast =
+            attempt === snapshotAttempts || (error instanceof Error && this.#ofCaller.has(error));
           if (isLast || !isFoundByLmdb(databaseFailure(error, this.directory))) throw this.#failure(error);
         }
       }
@@ -161,6 +164,9 @@ export class Environment {
     viewsLive++;
     try {
       return use();
+    } catch (error) {
+      if (error instanceof Error) this.#ofCaller.add(error);
+      throw error;
     } finally {
       viewsLive--;
     }
@@ -346,6 +352,7 @@ export class Environment {
   }
 
   #failure(error: unknown): unknown {
+    if (error instanceof Error && this.#ofCaller.has(error)) return error;
     const failure = databaseFailure(error, this.directory);
     if (failure !== error && failure instanceof BpfcacheError && failure.code === "CACHE_CORRUPT")
       markAsSuspect(this.directory);

@@ -87,6 +87,7 @@ export class Leases {
     let waitedFor: number | undefined;
     for (let pauseMs = firstPauseMs; ; pauseMs = Math.min(2 * pauseMs, longestPauseMs)) {
       throwIfAborted(signal);
+      if (this.#isClosed) throw new BpfcacheError("INTERRUPTED", "interrupted");
       const keys = wanted.filter(({ isHere }) => !isHere()).map(({ key }) => key);
       if (keys.length === 0) return [];
       const owner = this.#ownerInTheWay(keys);
@@ -111,10 +112,19 @@ export class Leases {
       if (lease.users > 0) continue;
       if (this.#held.get(idOf(lease.key)) === lease) this.#held.delete(idOf(lease.key));
       // As a rule the publication has removed it.
-      if (this.#environment.snapshot(() => this.isIntact(lease))) this.#dropped.add(lease);
+      if (this.#mayBeLeft(lease)) this.#dropped.add(lease);
     }
     if (this.#dropped.size > 0) this.#atTurnEnd();
     this.#keepRenewing();
+  }
+
+  /** Where that cannot be seen, the next commit sees. */
+  #mayBeLeft(lease: Lease): boolean {
+    try {
+      return this.#environment.snapshot(() => this.isIntact(lease));
+    } catch {
+      return true;
+    }
   }
 
   /** Whether the row is still that of this lease, and not of one who has taken over. */

@@ -59,11 +59,12 @@ export function publish(environment: Environment, publication: Publication, budg
     objects: image.objects,
   };
   const evicted = environment.commit(() => {
-    publication.leases?.handIn();
     const before = contentBytes(environment);
     if (publication.mayMoveReference === false) requireSameRoot(environment, record);
-    if (!environment.tree("images").has(digestKey(manifest.digest)))
-      putImage(environment, manifest.digest, publication);
+    const isNew = !environment.tree("images").has(digestKey(manifest.digest));
+    if (isNew) requireComplete(environment, publication);
+    publication.leases?.handIn();
+    if (isNew) putImage(environment, manifest.digest, publication);
     for (const each of manifests) putManifest(environment, each);
     putReference(environment, record);
     putLastUse(environment, manifest.digest, record.pulledAt);
@@ -112,7 +113,6 @@ export function putReference(environment: Environment, record: RefRecord): void 
 function putImage(environment: Environment, manifest: Digest, publication: Publication): void {
   const { image, config, layers, objects } = publication;
   const holder = digestKey(manifest);
-  requireComplete(environment, publication);
   environment.tree("images").put(holder, encodeRecord(image));
   markComplete(environment, manifest);
   if (config !== undefined) putOnce(environment, "config", config);

@@ -1,12 +1,13 @@
 import type { Digest } from "../core/digest.js";
 import { type Budget, keepWithin } from "./budget.js";
 import { contentBytes } from "./content-bytes.js";
+import { decodeRow } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { hold, isHeld, releaseReferrer, subjectsOf } from "./holders.js";
 import { digestKey, referrerKey, subjectHolder } from "./keys.js";
 import { putManifest, putOnce } from "./publish.js";
 import type { ReferrerRecord } from "./records.js";
-import { decodeRecord, encodeRecord } from "./values.js";
+import { encodeRecord } from "./values.js";
 
 /** A document that refers to a manifest, with all of its content, every size and digest in it already checked. */
 export interface PublishedReferrer {
@@ -70,7 +71,7 @@ export function referrersOf(environment: Environment, subject: Digest): Referrer
   return environment
     .tree("referrers")
     .entries(digestKey(subject))
-    .map(({ value }) => decodeRecord<ReferrerRecord>(value));
+    .map(({ key, value }) => decodeRow<ReferrerRecord>("referrers", key, value));
 }
 
 /** What refers to these manifests, and to what refers to them; a document before those that refer to it. */

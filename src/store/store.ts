@@ -49,6 +49,7 @@ import {
   type ReferrerRecord,
   type RefRecord,
   type RootRecord,
+  rootDigestOf,
 } from "./records.js";
 import { type PublishedReferrer, putReferrers, referrersOf } from "./referrers.js";
 import { repositories, tagsOf } from "./repositories.js";
@@ -245,8 +246,10 @@ export class Store {
     this.#environment.commit(() => {
       leases?.handIn();
       const known = recordAt<RefRecord>(this.#environment, "refs", key);
-      if (known === undefined) return; // Removed meanwhile; it stays removed.
-      this.#environment.tree("refs").put(key, encodeRecord({ ...known, checkedAt }));
+      // Removed meanwhile, it stays removed; moved meanwhile, nothing was said of what it means now.
+      if (known === undefined || rootDigestOf(known) !== rootDigestOf(record)) return;
+      const latest = Math.max(known.checkedAt, checkedAt);
+      this.#environment.tree("refs").put(key, encodeRecord({ ...known, checkedAt: latest }));
     });
   }
 
@@ -268,7 +271,7 @@ export class Store {
   /** What `list` says of one image. Throws NOT_CACHED when it has been removed meanwhile. */
   describe(record: RefRecord): CachedImage {
     return this.#read((environment) => {
-      if (!environment.tree("images").has(digestKey(manifestDigestOf(record)))) {
+      if (!environment.tree("refs").has(referenceKey(record.reference, record.platform))) {
         throw notCached(parseReference(record.reference));
       }
       return describeImage(environment, record);
@@ -342,13 +345,6 @@ export class Store {
     );
   }
 
-  /** Whether a blob is here, without reading it. */
-  hasBlob(kind: BlobKind, digest: Digest): boolean {
-    return this.#read((environment) =>
-      environment.tree(kind === "config" ? "configs" : "layers").hasPrefix(digestKey(digest)),
-    );
-  }
-
   /** The platforms that the reference is here for. */
   platformsOf(reference: Reference): Platform[] {
     return this.#read((environment) =>
@@ -361,14 +357,9 @@ export class Store {
 
   /** What the reference names on any platform here: what a registry over this cache answers with. */
   rootOf(reference: Reference): Digest | undefined {
-    return this.#read((environment) => {
-      const records = environment
-        .tree("refs")
-        .entries(referencePrefix(reference.toString()))
-        .map(({ key, value }) => decodeRow<RefRecord>("refs", key, value));
-      // Platforms may have been pulled before and after a tag moved: the newest answer counts.
-      return records.sort((a, b) => b.checkedAt - a.checkedAt)[0]?.chain[0];
-    });
+    // Platforms may have been pulled before and after a tag moved: the newest answer counts.
+    const [newest] = this.references(reference).sort((a, b) => b.checkedAt - a.checkedAt);
+    return newest && rootDigestOf(newest);
   }
 
   /** The tags of a repository (`host/path`), in order. */

@@ -32,7 +32,7 @@ export function pinnedReference(key: Buffer): string | undefined {
 
 export function lastUsedAt(environment: Environment, manifest: Digest): number | undefined {
   const row = environment.tree("usage").get(digestKey(manifest));
-  return row === undefined ? undefined : decodeTime(row);
+  return row && decodeTime(row);
 }
 
 /** Notes a use; `now` is in milliseconds since 1970. A clock that went backwards is believed. */
@@ -54,9 +54,8 @@ export function putLastUse(environment: Environment, manifest: Digest, time: num
 /** Only inside `commit`. */
 export function removeLastUse(environment: Environment, manifest: Digest): void {
   const last = lastUsedAt(environment, manifest);
-  if (last === undefined) return;
   environment.tree("usage").remove(digestKey(manifest));
-  environment.tree("usage").remove(orderKey(last, manifest));
+  if (last !== undefined) environment.tree("usage").remove(orderKey(last, manifest));
 }
 
 const present = Buffer.of(1);

@@ -49,17 +49,22 @@ export function encodeTime(milliseconds: number): Buffer {
   return value;
 }
 
-export function decodeTime(value: Buffer): number {
-  requireVersion(value);
-  return Number(value.readBigUInt64BE(1));
+/** Undefined for what is no time: it has no checksum, and damage must not stand in the way of what is worth more. */
+export function decodeTime(value: Buffer): number | undefined {
+  if (value.length !== 9 || value[0] !== formatVersion) return undefined;
+  const milliseconds = Number(value.readBigUInt64BE(1));
+  return milliseconds <= lastMoment ? milliseconds : undefined;
 }
+
+/** The last one that a Date can be (ECMA-262, "Time Values"). */
+const lastMoment = 8.64e15;
 
 /** A count that fits a JavaScript number. */
 export function encodeCount(count: number): Buffer {
   return encodeTime(count);
 }
 
-export function decodeCount(value: Buffer): number {
+export function decodeCount(value: Buffer): number | undefined {
   return decodeTime(value);
 }
 

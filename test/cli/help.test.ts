@@ -16,6 +16,8 @@ const verbs = [
   "unpin",
   "prune",
   "usage",
+  "compact",
+  "scrub",
   "serve",
 ];
 

@@ -102,6 +102,11 @@ describe("prune and usage", () => {
     expect(lastLine(stderr).error).toMatchObject({ code: "CACHE_FULL" });
   });
 
+  it("BPFCACHE_MAX_SIZE takes nothing that a prune was not told to take", async () => {
+    const { status, stdout, stderr } = await user.shell("BPFCACHE_MAX_SIZE=1 bpfcache prune --unreferenced");
+    expect([status, stdout], stderr).toEqual([0, "nothing to remove\n"]);
+  });
+
   it.each([
     [["prune"]],
     [["prune", "--max-size", "many"]],

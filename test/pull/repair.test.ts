@@ -103,6 +103,22 @@ describe("an image whose object is damaged", () => {
     expect(cache.list()).toEqual([]);
   });
 
+  it("is taken in again where its root is given: by a digest, and by a lock", async () => {
+    const { registry, cache, reference } = await scene();
+    const { rootDigest } = cache.inspect(reference);
+    const byDigest = registry.reference(`org/prog@${rootDigest}`);
+    await cache.pull(byDigest);
+    registry.requests.length = 0;
+    damage(cache.directory, "objects");
+    expect(await cache.pull(byDigest)).toMatchObject({ from: "cache", requests: 0 });
+    damage(cache.directory, "objects");
+    const { failed } = await cache.prefetch([reference], { lock: new Map([[reference, rootDigest]]) });
+    expect(failed).toEqual([]);
+    expect(cache.bytecode(reference).programs[0]?.name).toBe("count");
+    expect(asked(registry)).toEqual([]);
+    expect(checkClosure(cache.directory)).toEqual([]);
+  });
+
   it("stays what it was when its tag has moved", async () => {
     const { registry, cache, reference } = await scene();
     const { rootDigest } = cache.inspect(reference);

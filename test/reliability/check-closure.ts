@@ -231,9 +231,10 @@ class ClosureCheck {
     const expected = new Set<string>();
     for (const image of this.#expected.get("images") ?? []) {
       const time = usage.get(Buffer.from(image, "hex"));
-      if (time === undefined) this.#fault(`usage: ${image} has no time of use`);
+      if (time === undefined || decodeTime(time) === undefined)
+        this.#fault(`usage: ${image} has no time of use`);
       const at = Buffer.alloc(8);
-      at.writeBigUInt64BE(BigInt(time === undefined ? 0 : decodeTime(time)));
+      at.writeBigUInt64BE(BigInt((time && decodeTime(time)) ?? 0));
       expected
         .add(image)
         .add(Buffer.concat([Buffer.from("lru\0"), at, Buffer.from(image, "hex")]).toString("hex"));

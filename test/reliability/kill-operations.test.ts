@@ -66,8 +66,12 @@ describe("an operation that is killed by SIGKILL", () => {
       await opened;
       await sleep(random() * 60);
       child.kill("SIGKILL");
-      const { signal } = await outcome;
-      if (signal !== "SIGKILL") continue; // It was done before.
+      const { signal, status, stdout, stderr } = await outcome;
+      if (signal !== "SIGKILL") {
+        if (status !== 0 || !stdout.includes('"failure":null'))
+          return [`seed ${seed}, ${name} failed by itself: ${signal ?? status} ${stdout}${stderr}`];
+        continue; // It was done before.
+      }
       kills++;
       acknowledged += trial.acknowledged.size;
       const judged = await operation.judge(trial);
@@ -99,7 +103,10 @@ describe(`${writers} processes that write to one cache, killed one after the oth
           complaints.push(...(await group.kill(index)));
           kills++;
           // One dies while others write: whoever comes now must get in.
-          if (index === writers / 2) openMs.push(...(await readInFreshProcess(path)).openMs);
+          if (index !== writers / 2) continue;
+          const now = await readInFreshProcess(path);
+          openMs.push(...now.openMs);
+          if (now.complaint !== undefined) complaints.push(`could not get in: ${now.complaint}`);
         }
         const contents = await readInFreshProcess(path);
         openMs.push(...contents.openMs);

@@ -72,7 +72,8 @@ async function killAfter(child: ChildProcess, published: number): Promise<void> 
     if (line.includes('"event":"published"')) left--;
     if (left <= 0) child.kill("SIGKILL");
   });
-  await once(child, "close");
+  const [status, signal] = (await once(child, "close")) as [number | null, NodeJS.Signals | null];
+  if (signal !== "SIGKILL" && status !== 0) throw new Error(`seeding ended with ${signal ?? status}`);
 }
 
 async function rootsIn(directory: string): Promise<string[]> {

@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import type { BytecodeCache } from "../../src/cache.js";
 import type { CacheEvent } from "../../src/core/events.js";
 import { openCache } from "../../src/open-cache.js";
+import { totalKey } from "../../src/store/content-bytes.js";
 import { Environment } from "../../src/store/environment.js";
 import type { TreeName } from "../../src/store/trees.js";
 import { checkClosure } from "../reliability/check-closure.js";
@@ -191,6 +192,24 @@ describe("a scrub with repair", () => {
     expect((await cache.prefetch([])).images).toEqual([]);
     expect(checkClosure(cache.directory)).toEqual([]);
   });
+
+  it.each(["a value of another format", "no time that a clock can show"])(
+    "counts again what its totals say, and does without a last use that is %s",
+    async (what) => {
+      const bad = Buffer.alloc(9, what.startsWith("a value") ? 0xff : 1);
+      if (!what.startsWith("a value")) bad.fill(0xff, 1);
+      const total = environment.tree("meta").get(totalKey);
+      put("meta", { key: totalKey, value: bad });
+      for (const { key, value } of rowsOf("usage")) if (value.length === 9) put("usage", { key, value: bad });
+      expect(cache.list().map(({ reference }) => reference)).toEqual([one, two].sort());
+      await cache.pull(two, { pullPolicy: "Always" });
+      expect(cache.bytecode(two).programs[0]?.name).toBe("second");
+      await cache.scrub({ repair: true });
+      expect(environment.tree("meta").get(totalKey)).toEqual(total);
+      expect((await cache.scrub()).damaged).toEqual([]);
+      expect(checkClosure(cache.directory)).toEqual([]);
+    },
+  );
 
   it("sends no request when the cache is offline", async () => {
     await using offline = await openCache({ directory: cache.directory, platform, offline: true });

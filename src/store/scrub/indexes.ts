@@ -82,7 +82,7 @@ function isNeeded(environment: Environment, row: Buffer): boolean {
   const parsed = wellFormed(() => readHolderKey(row));
   if (parsed?.kind === undefined) return false;
   const { kind, digest, holder } = parsed;
-  const subject = subjectOfHolder(holder);
+  const subject = wellFormed(() => subjectOfHolder(holder));
   if (subject !== undefined) return kind === "manifest" && isReferrer(environment, subject, digest);
   if (kind === "manifest") {
     const record = soundRecordAt<RefRecord>(environment, "refs", holder);

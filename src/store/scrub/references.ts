@@ -121,5 +121,9 @@ function faultOfNeed(
 
 function manifestText(environment: Environment, key: Buffer): string | undefined {
   const row = environment.tree("manifests").get(key);
-  return row && decodeManifest(row).bytes.toString();
+  try {
+    return row && decodeManifest(row).bytes.toString();
+  } catch {
+    return undefined; // Damaged, and found with the content.
+  }
 }

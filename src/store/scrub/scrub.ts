@@ -1,5 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { toBpfcacheError } from "../../core/errors.js";
+import { type ErrorCode, toBpfcacheError } from "../../core/errors.js";
 import { type EventSink, emit } from "../../core/events.js";
 import { soundRecordAt } from "../damaged-row.js";
 import type { Environment } from "../environment.js";
@@ -42,6 +42,14 @@ export interface ScrubReport {
   readonly steps: Readonly<Record<string, number>>;
 }
 
+/** What ends a repair and costs the cache no reference: neither the image nor its source is what failed. */
+const notOfTheImage: ReadonlySet<ErrorCode> = new Set([
+  "INTERRUPTED",
+  "CACHE_FULL",
+  "CACHE_BUSY",
+  "INTERNAL",
+]);
+
 const lastScrubKey = Buffer.from("lastScrub");
 
 /**
@@ -75,7 +83,13 @@ export class Scrub {
     if (bringBack !== undefined) await this.#timed("repair", () => this.#repair(bringBack));
     await this.#timed("indexes", () => this.#check(indexChecks));
     await this.#timed("totals", async () => {
-      for (const { check, key } of totalChecks) this.#suspects.settle(check, key);
+      for (const { check, key } of totalChecks) {
+        // It takes a walk through all keys: under the writer's lock only when something seems wrong.
+        const seemsWrong =
+          this.#environment.snapshot(() => check.faultOf(this.#environment, key)) !== undefined;
+        if (seemsWrong) this.#suspects.settle(check, key);
+        await turn();
+      }
     });
     return this.#report();
   }
@@ -141,8 +155,7 @@ export class Scrub {
       await bringBack(record);
     } catch (thrown) {
       const error = toBpfcacheError(thrown);
-      // Not the image's fault: neither may cost the cache a reference.
-      if (error.code === "INTERRUPTED" || error.code === "CACHE_FULL") throw error;
+      if (notOfTheImage.has(error.code)) throw error;
       this.#lose(key, error.message);
     }
   }

@@ -1,5 +1,5 @@
 import type { Environment } from "../environment.js";
-import { holdersOf } from "../holders.js";
+import { holdersOf, referencesTo } from "../holders.js";
 import { readDigestKey, readReferenceKey } from "../keys.js";
 import { isLost } from "../lost.js";
 import { contentKindOf } from "../quarantine.js";
@@ -112,8 +112,8 @@ function referencesNeeding(environment: Environment, tree: TreeName, key: Buffer
   const kind = tree === "objectInfo" ? "object" : tree === "images" ? "manifest" : contentKindOf(tree);
   const digest = digestIn(key);
   if (kind === undefined || digest === undefined) return [];
+  if (kind === "manifest") return referencesTo(environment, digest);
   const holders = holdersOf(environment, kind, digest);
-  if (kind === "manifest") return holders;
   return uniqueKeys(holders.flatMap((manifest) => referencesNeeding(environment, "manifests", manifest)));
 }
 

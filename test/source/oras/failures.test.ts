@@ -56,8 +56,8 @@ describe("an oras that", () => {
   it("is not there is TOOL_FAILED, and says how to go on without it", async () => {
     await expect(source({ PATH: directory.path }).resolve(reference)).rejects.toMatchObject({
       code: "TOOL_FAILED",
-      message: /no such program/,
-      hint: /--via oras/,
+      message: expect.stringMatching(/no such program/),
+      hint: expect.stringMatching(/--via oras/),
     });
   });
 
@@ -65,14 +65,14 @@ describe("an oras that", () => {
     const old = sourceWithProgram('echo "Version:        0.16.0"');
     await expect(old.resolve(reference)).rejects.toMatchObject({
       code: "TOOL_FAILED",
-      message: /older than 1\.0\.0; it says: Version: 0\.16\.0/,
+      message: expect.stringMatching(/older than 1\.0\.0; it says: Version: 0\.16\.0/),
     });
   });
 
   it("is something else is TOOL_FAILED", async () => {
     await expect(sourceWithProgram("echo usage: oras FILE").resolve(reference)).rejects.toMatchObject({
       code: "TOOL_FAILED",
-      message: /does not say its version; it says: usage: oras FILE/,
+      message: expect.stringMatching(/does not say its version; it says: usage: oras FILE/),
     });
   });
 
@@ -97,7 +97,7 @@ describe("an oras that", () => {
     const hanging = sourceWith(`sleep 600 & echo $! > ${pidFile}; wait`, 500);
     await expect(hanging.resolve(reference)).rejects.toMatchObject({
       code: "TOOL_FAILED",
-      message: /did not end within 0\.5 s/,
+      message: expect.stringMatching(/did not end within 0\.5 s/),
     });
     const child = Number(readFileSync(pidFile, "utf8"));
     for (let i = 0; i < 50 && isRunning(child); i++) await sleep(100);
@@ -125,7 +125,7 @@ describe("an oras that", () => {
   it("claims success and leaves nothing is TOOL_FAILED", async () => {
     await expect(sourceWith("exit 0").resolve(reference)).rejects.toMatchObject({
       code: "TOOL_FAILED",
-      message: /it ended well, but .* is not an OCI image layout/,
+      message: expect.stringMatching(/it ended well, but .* is not an OCI image layout/),
     });
   });
 
@@ -138,7 +138,7 @@ describe("an oras that", () => {
     await lying.resolve(reference);
     await expect(lying.fetch(reference, layer)).rejects.toMatchObject({
       code: "TOOL_FAILED",
-      message: /it ended well, but what oras brought/,
+      message: expect.stringMatching(/it ended well, but what oras brought/),
     });
   });
 });
