@@ -7,10 +7,13 @@ const manifestType = "application/vnd.oci.image.manifest.v1+json";
 /** About what a transaction may hold in memory while a large cache is made. */
 const imagesAtATime = 1_000;
 
-/** An image that shares nothing with another, as it is handed to the store once all of it has been checked. */
+/**
+ * An image that shares nothing with another, as it is handed to the store once all of it has been checked. Its layer is
+ * about as large as one with such an object is.
+ */
 export function publicationOf(index: number, objectBytes = 300): Publication {
   const config = blob(`config ${index};`, 300);
-  const layer = blob(`layer ${index};`, 300);
+  const layer = blob(`layer ${index};`, Math.max(300, Math.round(objectBytes / 3)));
   const object = blob(`object ${index};`, objectBytes);
   const manifest = { ...blob(`manifest ${index};`, 300), mediaType: manifestType };
   const byteOrder = "little" as const;
@@ -29,7 +32,7 @@ export function publicationOf(index: number, objectBytes = 300): Publication {
       format: "container",
       platform: "linux/amd64",
       config: { digest: config.digest, ...described },
-      layers: [{ digest: layer.digest, ...described }],
+      layers: [{ digest: layer.digest, mediaType: manifestType, size: layer.bytes.length }],
       objects: [
         {
           name: "pass.o",
