@@ -2,8 +2,7 @@ import { execFileSync } from "node:child_process";
 import { createPrivateKey, randomUUID, sign, X509Certificate } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { createServer as createSecureServer } from "node:https";
+import { createServer, type IncomingMessage, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -13,12 +12,6 @@ interface Access {
   readonly type: string;
   readonly name: string;
   readonly actions: readonly string[];
-}
-
-/** A certificate and its key, in PEM. */
-interface TokenServerTls {
-  readonly cert: string;
-  readonly key: string;
 }
 
 /**
@@ -32,10 +25,8 @@ export class TokenServer implements AsyncDisposable {
   readonly #login: Login;
   readonly #directory = mkdtempSync(join(tmpdir(), "bpfcache-token-server-"));
   readonly #server: Server;
-  /** How many requests there have been. */
-  requests = 0;
 
-  private constructor(login: Login, tls: TokenServerTls | undefined) {
+  private constructor(login: Login) {
     this.#login = login;
     const key = [
       "-newkey",
@@ -51,19 +42,17 @@ export class TokenServer implements AsyncDisposable {
       cwd: this.#directory,
       stdio: "pipe",
     });
-    const answer = (request: IncomingMessage, response: ServerResponse): void => {
-      this.requests++;
+    this.#server = createServer((request, response) => {
       const token = this.#grant(request);
       response.writeHead(token === undefined ? 401 : 200, { "content-type": "application/json" });
       response.end(
         JSON.stringify(token === undefined ? { details: "wrong password" } : { token, expires_in: 300 }),
       );
-    };
-    this.#server = tls === undefined ? createServer(answer) : createSecureServer(tls, answer);
+    });
   }
 
-  static async start(login: Login, tls?: TokenServerTls): Promise<TokenServer> {
-    const server = new TokenServer(login, tls);
+  static async start(login: Login): Promise<TokenServer> {
+    const server = new TokenServer(login);
     server.#server.listen(0, "127.0.0.1");
     await once(server.#server, "listening");
     return server;

@@ -13,8 +13,8 @@ export const memoryCase: BenchCase = {
   async run(context) {
     const count = context.isQuick ? 100 : 500;
     await using site = await Site.start({ isSecure: true, hasTokens: true });
-    // Of 500 KB as the registry has them: they compress to about a third.
-    const images = makeImages({ count, repositories: 10, objectBytes: 1_300_000 });
+    // Of 500 KB as the registry has them: they compress to about a half.
+    const images = makeImages({ count, repositories: 10, objectBytes: 1_020_000 });
     const sizes = images.flatMap(({ image }) => image.layers.map(({ size }) => size));
     putIntoStorage(site.storage, images);
     const references = images.map(({ repository, tag }) => `${site.host}/${repository}:${tag}`);

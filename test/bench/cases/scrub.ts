@@ -1,10 +1,12 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
+import { openCache } from "../../../src/index.js";
 import { Store } from "../../../src/store/store.js";
+import { writeLayout } from "../../support/layout.js";
 import { atLeast, type BenchCase } from "../harness/bench-case.js";
 import { contest, resultOf } from "../harness/contest.js";
 import { ratio } from "../harness/samples.js";
-import { makeCache, publicationOf } from "../stores/publications.js";
+import { makeImages, objectOf } from "../site/images.js";
 
 const names = { scrub: "bpfcache scrub", hashing: "sha256 of the same bytes in memory" } as const;
 
@@ -15,14 +17,23 @@ export const scrubCase: BenchCase = {
     const count = context.isQuick ? 200 : 1_000;
     const objectBytes = 256 * 1_024;
     const directory = join(context.directory, "cache");
-    await makeCache(directory, count, objectBytes);
+    const layout = join(context.directory, "layout");
+    const images = makeImages({ count, objectBytes });
+    writeLayout(
+      layout,
+      images.map(({ image, tag }) => ({ name: tag, root: image })),
+    );
+    {
+      await using cache = await openCache({ directory, platform: "linux/amd64" });
+      const { failed } = await cache.seed([layout], { as: "registry.example/bench/scrubbed" });
+      if (failed.length > 0) throw new Error(JSON.stringify(failed[0]));
+    }
     using store = Store.open({ directory });
-    const contents = Array.from({ length: count }, (_, index) => {
-      const { manifests, config, layers, objects } = publicationOf(index, objectBytes);
-      return [...manifests, ...(config === undefined ? [] : [config]), ...layers, ...objects];
-    })
-      .flat()
-      .map(({ bytes }) => bytes);
+    const contents = images.flatMap(({ image }, index) => [
+      image.manifest.bytes,
+      ...image.blobs.values(),
+      objectOf(`program_${index}`, objectBytes),
+    ]);
     const contestants = [
       {
         name: names.scrub,

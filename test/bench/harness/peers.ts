@@ -34,7 +34,7 @@ export class Peers {
     for (const name of ["skopeo", "docker-registry"]) peers.#find(name, "install the Debian package");
     for (const [name, module] of Object.entries(goModules)) peers.#findOrInstall(name, module, log);
     peers.#build("oras-layout", "go", ["build", "-o", builtProgram("oras-layout"), "."], log);
-    const target = ["--target-dir", join(builtPrograms, "cargo")];
+    const target = ["--target-dir", join(builtPrograms, "cargo-target")];
     peers.#build("bpfman-path", "cargo", ["build", "--quiet", "--release", "--locked", ...target], log);
     return peers;
   }
@@ -89,7 +89,7 @@ export class Peers {
   /** Builds a program of this directory. */
   #build(name: string, tool: "go" | "cargo", args: readonly string[], log: (message: string) => void): void {
     const directory = { go: "oras-layout", cargo: "sled" }[tool];
-    const built = tool === "go" ? builtProgram(name) : join(builtPrograms, "cargo/release", name);
+    const built = tool === "go" ? builtProgram(name) : join(builtPrograms, "cargo-target/release", name);
     const builder = onPath(tool);
     if (builder === undefined) {
       this.missing.set(name, `there is no ${tool} to build it with`);
@@ -143,6 +143,6 @@ function isExecutable(path: string): boolean {
 }
 
 /** The last line that says something. */
-function reasonIn(stderr: string): string {
-  return stderr.trim().split("\n").at(-1)?.trim() ?? "it failed";
+function reasonIn(stderr: string | null): string {
+  return stderr?.trim().split("\n").at(-1)?.trim() ?? "it failed";
 }

@@ -7,6 +7,7 @@ package main
 import (
 	"bufio"
 	"context"
+	_ "crypto/sha256" // What digests are made with must be linked in.
 	"encoding/json"
 	"fmt"
 	"os"

@@ -9,16 +9,18 @@ import { type AddressInfo, connect, createServer, type Server, type Socket } fro
 export class DelayPipe {
   roundTripMs = 0;
   connections = 0;
-  #target: { readonly host: string; readonly port: number } | undefined;
+  readonly #target: { readonly host: string; readonly port: number };
   readonly #server: Server;
 
-  private constructor() {
+  private constructor(target: string) {
+    const [host = "", port = ""] = target.split(":");
+    this.#target = { host, port: Number(port) };
     this.#server = createServer({ noDelay: true }, (client) => this.#carry(client));
   }
 
-  /** On a free loopback port; where to is told when that is known. */
-  static async open(): Promise<DelayPipe> {
-    const pipe = new DelayPipe();
+  /** From a free loopback port to a server, `host:port`. */
+  static async open(target: string): Promise<DelayPipe> {
+    const pipe = new DelayPipe(target);
     pipe.#server.listen(0, "127.0.0.1", 1_024);
     await once(pipe.#server, "listening");
     return pipe;
@@ -28,17 +30,7 @@ export class DelayPipe {
     return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
-  /** `host:port` of the server. */
-  leadTo(server: string): void {
-    const [host = "", port = ""] = server.split(":");
-    this.#target = { host, port: Number(port) };
-  }
-
   #carry(client: Socket): void {
-    if (this.#target === undefined) {
-      client.destroy();
-      return;
-    }
     this.connections++;
     const server = connect({ ...this.#target, noDelay: true });
     const madeAt = performance.now() + this.roundTripMs;

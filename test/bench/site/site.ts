@@ -16,6 +16,7 @@ export type SiteQuestion =
 
 export interface SiteAnswer {
   readonly requests?: number;
+  readonly connections?: number;
   readonly host?: string;
   readonly directHost?: string;
   readonly storage?: string;
