@@ -1,5 +1,5 @@
 import { hostPlatform, normalizePlatform, type Platform, parsePlatform } from "./core/platform.js";
-import { parseReference } from "./core/reference.js";
+import { parseReference, type Reference } from "./core/reference.js";
 import type { Bytecode, BytecodeDescription, BytecodeOptions } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import type { ListFilter } from "./store/list.js";
@@ -16,12 +16,16 @@ export interface ReadOptions extends BytecodeOptions {
   readonly platform?: string | Platform | undefined;
 }
 
+const maxReferencesKept = 256;
+
 /**
  * The read-only view of a cache, for loaders: no network code is loaded, nothing is written, and no reader ever
  * waits, whoever writes meanwhile. Every call sees the newest published state.
  */
 export class BytecodeReader {
   readonly #store: Store;
+  /** A loader asks for the same few again and again. */
+  readonly #references = new Map<string, Reference>();
 
   /** @internal Use `openReader`. */
   constructor(store: Store) {
@@ -38,7 +42,7 @@ export class BytecodeReader {
    * const { bytes } = reader.bytecode("quay.io/org/program:v1", { globals: { limit: 100, interface_name: "eth0" } });
    */
   bytecode(reference: string, options: ReadOptions = {}): Bytecode {
-    return this.#store.bytecode(parseReference(reference), platformOf(options.platform), options);
+    return this.#store.bytecode(this.#parse(reference), platformOf(options.platform), options);
   }
 
   /**
@@ -51,7 +55,7 @@ export class BytecodeReader {
     use: (view: Uint8Array, description: BytecodeDescription) => T,
     options: ReadOptions = {},
   ): T {
-    return this.#store.withBytecode(parseReference(reference), platformOf(options.platform), options, use);
+    return this.#store.withBytecode(this.#parse(reference), platformOf(options.platform), options, use);
   }
 
   /**
@@ -69,6 +73,15 @@ export class BytecodeReader {
 
   close(): void {
     this.#store.close();
+  }
+
+  #parse(text: string): Reference {
+    const known = this.#references.get(text);
+    if (known !== undefined) return known;
+    const reference = parseReference(text);
+    if (this.#references.size >= maxReferencesKept) this.#references.clear();
+    this.#references.set(text, reference);
+    return reference;
   }
 
   [Symbol.dispose](): void {

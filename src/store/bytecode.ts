@@ -4,8 +4,8 @@ import type { Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
 import { type GlobalValues, setGlobals } from "../image/elf/set-globals.js";
 import type { Environment } from "./environment.js";
-import { digestKey } from "./keys.js";
-import { chooseObject, find, type ObjectChoice } from "./lookup.js";
+import type { ObjectChoice } from "./lookup.js";
+import { RecentReads } from "./recent-reads.js";
 import {
   manifestDigestOf,
   type ObjectEntry,
@@ -50,10 +50,12 @@ export interface Bytecode extends BytecodeDescription {
 export class BytecodeAccess {
   readonly #environment: Environment;
   readonly #objects: ObjectVerifier;
+  readonly #recent: RecentReads;
 
   constructor(environment: Environment, objects: ObjectVerifier) {
     this.#environment = environment;
     this.#objects = objects;
+    this.#recent = new RecentReads(environment);
   }
 
   /** Throws NOT_CACHED, CACHE_CORRUPT, or USAGE when several objects fit the choice or a global cannot be set. */
@@ -73,11 +75,11 @@ export class BytecodeAccess {
     use: (view: Uint8Array, description: BytecodeDescription) => T,
   ): T {
     return this.#environment.snapshot(() => {
-      const record = find(this.#environment, reference, platform);
-      if (record === undefined) throw notCached(reference);
-      const object = chooseObject(reference, record.objects, platform, options);
-      const view = this.#environment.tree("objects").view(digestKey(object.digest));
-      this.#objects.verify(view, object, reference.toString());
+      const found = this.#recent.find(reference, platform, options);
+      if (found === undefined) throw notCached(reference);
+      const { record, object, objectKey } = found;
+      const view = this.#environment.tree("objects").view(objectKey);
+      this.#objects.verify(view, object, reference);
       const bytes =
         options.globals === undefined ? view : withGlobals(view, options.globals, reference.toString());
       return this.#environment.guardView(() => use(bytes, describe(reference, record, object)));

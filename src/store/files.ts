@@ -8,7 +8,11 @@ export type FileIdentity = string;
 
 export function identityOf(path: string): FileIdentity | undefined {
   const found = statSync(path, { throwIfNoEntry: false });
-  return found === undefined ? undefined : `${found.dev}:${found.ino}`;
+  return found && fileIdentity(found);
+}
+
+export function fileIdentity({ dev, ino }: { readonly dev: number; readonly ino: number }): FileIdentity {
+  return `${dev}:${ino}`;
 }
 
 export function dataIdentity(directory: string): FileIdentity | undefined {

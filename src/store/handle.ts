@@ -3,9 +3,10 @@ import { join } from "node:path";
 import { type Database, open, type RootDatabase } from "lmdb";
 import { dataFile, setFileRights } from "./directory.js";
 import { databaseFailure } from "./failure.js";
-import { dataIdentity, type FileIdentity } from "./files.js";
+import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
 import { Tree, type TreeName } from "./trees.js";
 
+const quietly = { throwIfNoEntry: false } as const;
 const binary = { encoding: "binary", keyEncoding: "binary" } as const;
 
 /** How often a process that writes looks for readers that have died: their snapshots keep pages from being used again. */
@@ -27,16 +28,19 @@ const readOnlyRoots = new Map<FileIdentity, SharedRoot>();
 
 /** LMDB's two files as opened once, and what is in them. */
 export class Handle {
-  readonly #directory: string;
+  readonly #dataPath: string;
   readonly #identity: FileIdentity | undefined;
+  /** The same, as `stat` tells it: this is asked at every read. */
+  readonly #file: { readonly dev: number; readonly ino: number } | undefined;
   readonly #shared: SharedRoot;
   readonly #trees = new Map<TreeName, Tree>();
   #readersCheckedAt = Date.now();
 
   private constructor(directory: string, shared: SharedRoot) {
-    this.#directory = directory;
     this.#shared = shared;
-    this.#identity = dataIdentity(directory);
+    this.#dataPath = join(directory, dataFile);
+    this.#file = statSync(this.#dataPath, quietly);
+    this.#identity = this.#file && fileIdentity(this.#file);
   }
 
   /** Opens files that have been examined; it makes those that are missing. */
@@ -57,7 +61,9 @@ export class Handle {
 
   /** Whether it can be used and its data file is still the directory's: two microseconds. */
   get isCurrent(): boolean {
-    return !this.#shared.isClosed && dataIdentity(this.#directory) === this.#identity;
+    if (this.#shared.isClosed) return false;
+    const found = statSync(this.#dataPath, quietly);
+    return found?.ino === this.#file?.ino && found?.dev === this.#file?.dev;
   }
 
   get isClosed(): boolean {
@@ -119,9 +125,9 @@ export class Handle {
    * done under the writer's lock: nobody else can be writing behind the end then.
    */
   extendShortFile(isStillTheFile: () => boolean): void {
-    const path = join(this.#directory, dataFile);
+    const path = this.#dataPath;
     const isShort = (): boolean =>
-      (statSync(path, { throwIfNoEntry: false })?.size ?? Number.POSITIVE_INFINITY) < this.#countedBytes();
+      (statSync(path, quietly)?.size ?? Number.POSITIVE_INFINITY) < this.#countedBytes();
     if (!isShort()) return;
     this.transaction(() => {
       if (isStillTheFile() && isShort()) truncateSync(path, this.#countedBytes());

@@ -51,6 +51,12 @@ export class Tree {
     return shared?.subarray(0, shared.length);
   }
 
+  /** Whether this is the value: the cheapest way to see that nothing has changed. */
+  holds(key: Buffer, value: Buffer): boolean {
+    const shared = this.#database.getBinaryFast(key);
+    return shared?.length === value.length && value.compare(shared, 0, value.length) === 0;
+  }
+
   has(key: Buffer): boolean {
     return this.#database.getBinaryFast(key) !== undefined;
   }

@@ -1,4 +1,5 @@
 import { type Digest, digestAlgorithm, digestOf } from "../core/digest.js";
+import type { Reference } from "../core/reference.js";
 import { DamagedRow } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { isHeld, isHeldBy } from "./holders.js";
@@ -32,19 +33,30 @@ function hasImage(environment: Environment, record: RootRecord): boolean {
 /** LMDB has no checksums: up to this size every read is re-hashed, above it once per process and object. */
 const alwaysVerifiedBytes = 1024 * 1024;
 
-/** Knows which of the large objects have been hashed by this process. */
+/** What is kept of objects to compare with, in bytes. */
+const maxKeptBytes = 8 * 1024 * 1024;
+
+/**
+ * Knows which objects have been hashed by this process. Of small ones that are read again and again it keeps a copy: to be
+ * the same, byte for byte, as what had the digest is no less than to have it, and is known ten times sooner.
+ */
 export class ObjectVerifier {
   readonly #verified = new Set<Digest>();
+  /** In the order in which they were kept. */
+  readonly #kept = new Map<Digest, Buffer>();
+  #keptBytes = 0;
 
   /** Throws CACHE_CORRUPT, as a DamagedRow, unless `view` is what the entry says. */
   verify(
     view: Buffer | undefined,
     { digest, size, name }: ObjectEntry,
-    reference?: string,
+    reference?: Reference,
   ): asserts view is Buffer {
     if (view?.length === size) {
-      if (size > alwaysVerifiedBytes && this.#verified.has(digest)) return;
+      if (size > alwaysVerifiedBytes ? this.#verified.has(digest) : this.#isSameAsKept(view, digest)) return;
       if (digestOf(view, digestAlgorithm(digest)) === digest) {
+        // The second time says that there will be a third.
+        if (size <= alwaysVerifiedBytes && this.#verified.has(digest)) this.#keep(view, digest);
         this.#verified.add(digest);
         return;
       }
@@ -56,10 +68,29 @@ export class ObjectVerifier {
       digestKey(digest),
       `the object ${name} (${digest}) is damaged in the cache`,
       {
-        reference,
+        reference: reference?.toString(),
         expected: digest,
         found,
       },
     );
+  }
+
+  #isSameAsKept(view: Buffer, digest: Digest): boolean {
+    return this.#kept.get(digest)?.equals(view) === true;
+  }
+
+  #keep(view: Buffer, digest: Digest): void {
+    this.#drop(digest);
+    this.#kept.set(digest, Buffer.from(view));
+    this.#keptBytes += view.length;
+    for (const oldest of this.#kept.keys()) {
+      if (this.#keptBytes <= maxKeptBytes) break;
+      this.#drop(oldest);
+    }
+  }
+
+  #drop(digest: Digest): void {
+    this.#keptBytes -= this.#kept.get(digest)?.length ?? 0;
+    this.#kept.delete(digest);
   }
 }

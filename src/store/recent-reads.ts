@@ -1,0 +1,62 @@
+import { formatPlatform, type Platform } from "../core/platform.js";
+import type { Reference } from "../core/reference.js";
+import { decodeRow } from "./damaged-row.js";
+import type { Environment } from "./environment.js";
+import { digestKey, referenceKey } from "./keys.js";
+import { chooseObject, find, type ObjectChoice } from "./lookup.js";
+import type { ObjectEntry, RefRecord, RootRecord } from "./records.js";
+
+/** More than a loader reads by turns. */
+const maxRemembered = 256;
+
+export interface ChosenObject {
+  readonly record: RootRecord;
+  readonly object: ObjectEntry;
+  /** Of the object, in the tree of objects. */
+  readonly objectKey: Buffer;
+}
+
+interface Remembered extends ChosenObject {
+  readonly key: Buffer;
+  readonly row: Buffer;
+}
+
+/**
+ * What references meant when they were last read. Every read compares the row in the database with what it was then, byte
+ * for byte: one that is the same need not be checked, decoded and chosen from again, which takes longer than all else
+ * that is done for a small object.
+ */
+export class RecentReads {
+  readonly #environment: Environment;
+  readonly #remembered = new Map<string, Remembered>();
+
+  constructor(environment: Environment) {
+    this.#environment = environment;
+  }
+
+  /** Undefined when the reference is not here. Only inside a snapshot. Throws like `find` and `chooseObject`. */
+  find(reference: Reference, platform: Platform, choice: ObjectChoice): ChosenObject | undefined {
+    const name = `${reference} ${formatPlatform(platform)}\0${choice.object ?? ""}\0${choice.program ?? ""}`;
+    const known = this.#remembered.get(name);
+    if (known !== undefined && this.#environment.tree("refs").holds(known.key, known.row)) return known;
+    const key = referenceKey(reference.toString(), formatPlatform(platform));
+    const row = this.#environment.tree("refs").get(key);
+    // By its digest it may be here under another name, which is looked up each time.
+    const record =
+      row === undefined
+        ? find(this.#environment, reference, platform)
+        : decodeRow<RefRecord>("refs", key, row);
+    if (record === undefined) return undefined;
+    const object = chooseObject(reference, record.objects, platform, choice);
+    const chosen = { record, object, objectKey: digestKey(object.digest) };
+    if (row !== undefined) this.#remember(name, { ...chosen, key, row });
+    return chosen;
+  }
+
+  #remember(name: string, read: Remembered): void {
+    for (const program of read.object.programs) Object.freeze(program);
+    Object.freeze(read.object.programs); // It is handed out at every read.
+    if (this.#remembered.size >= maxRemembered) this.#remembered.clear();
+    this.#remembered.set(name, read);
+  }
+}
