@@ -16,7 +16,7 @@ import type {
   ScrubOptions,
   SeedOptions,
 } from "./options.js";
-import { type BatchResult, takeAll } from "./pull/batch.js";
+import { type BatchResult, jobsOf, takeAll } from "./pull/batch.js";
 import type { ListedImage } from "./pull/image-list.js";
 import { lockedDigest } from "./pull/lock.js";
 import type { PullPolicy } from "./pull/policy.js";
@@ -143,7 +143,6 @@ export class BytecodeCache {
       policy: "Always",
       mayMoveReference: overwrite,
       referrers,
-      group: this.#store.groupCommit(),
     } as const;
     const { as, input } = options;
     const [signal, onEvent] = [this.#signal(options.signal), this.#sink(options.onEvent)];
@@ -348,24 +347,24 @@ export class BytecodeCache {
     return images;
   }
 
-  #takeAll(
+  async #takeAll(
     source: ImageSource,
     references: readonly string[],
     options: BatchOptions,
     how: (reference: string) => HowToPull,
   ): Promise<BatchResult<PulledImage>> {
+    const group = this.#store.groupCommit(jobsOf(options));
     const take = (reference: string): Promise<readonly PulledImage[]> =>
       this.#track(async () => {
-        const manner = how(reference);
+        const manner = { ...how(reference), group };
         const request = this.#request(source, parseReference(reference), options, manner);
-        const pull = async (): Promise<readonly PullOutcome[]> =>
+        const outcomes =
           options.allPlatforms === true
-            ? this.#puller.pullAllPlatforms(request)
+            ? await this.#puller.pullAllPlatforms(request)
             : [await this.#puller.pull(request)];
-        const outcomes = await (manner.group === undefined ? pull() : manner.group.join(pull));
         return outcomes.map((outcome) => this.#toPulled(outcome));
       });
-    return takeAll(references, take, { jobs: options.jobs, onEvent: this.#sink(options.onEvent) });
+    return takeAll(references, take, { group, onEvent: this.#sink(options.onEvent) });
   }
 
   #pullPolicy({ pullPolicy, maxAgeMs }: PullOptions, listed?: PullPolicy): HowToPull {

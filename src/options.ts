@@ -67,7 +67,7 @@ export interface BatchOptions extends PullOptions {
   readonly lock?: ReadonlyMap<string, Digest> | undefined;
   /** Take in every platform that the images name, side by side, instead of one. */
   readonly allPlatforms?: boolean | undefined;
-  /** Images at a time; 8 by default. */
+  /** Images at a time; 16 by default. */
   readonly jobs?: number | undefined;
 }
 

@@ -25,7 +25,7 @@ export const globalOptions: readonly OptionSpec[] = [
   },
   { name: "offline", summary: "open no connection" },
   { name: "via", value: "PROGRAM", summary: "what speaks to registries: http (default) or oras" },
-  { name: "jobs", value: "N", summary: "images at a time (default 8)" },
+  { name: "jobs", value: "N", summary: "images at a time (default 16)" },
   { name: "authfile", value: "FILE", summary: "credentials, in the form of Docker's config.json" },
   { name: "ca-file", value: "FILE", summary: "certificates (PEM) to trust besides the system's" },
   { name: "plain-http", value: "HOST", multiple: true, summary: "speak http to this registry" },

@@ -1,8 +1,8 @@
-import pLimit from "p-limit";
 import { BpfcacheError, type ErrorCode, toBpfcacheError } from "../core/errors.js";
 import { type EventSink, emit } from "../core/events.js";
+import type { GroupCommit } from "../store/group-commit.js";
 
-const defaultJobs = 8;
+const defaultJobs = 16;
 
 export interface FailedImage {
   readonly reference: string;
@@ -22,22 +22,18 @@ export interface Taken {
   readonly rootDigest: string;
 }
 
-/** Takes in many images, some at a time; a failure is noted and stops no other. Results are in order of their references. Throws USAGE. */
+/** Takes in many images, some at a time; a failure is noted and stops no other. Results are in order of their references. */
 export async function takeAll<T extends Taken>(
   references: readonly string[],
   take: (reference: string) => Promise<readonly T[]>,
-  options: { readonly jobs?: number | undefined; readonly onEvent?: EventSink | undefined },
+  options: { readonly group: GroupCommit; readonly onEvent?: EventSink | undefined },
 ): Promise<BatchResult<T>> {
-  const { jobs = defaultJobs } = options;
-  if (!Number.isInteger(jobs) || jobs < 1) {
-    throw new BpfcacheError("USAGE", `jobs is ${jobs}; it takes a whole number from 1`);
-  }
-  const atATime = pLimit(jobs);
+  const { group } = options;
   const images: T[] = [];
   const failed: FailedImage[] = [];
   const takeOne = async (reference: string): Promise<void> => {
     try {
-      images.push(...(await take(reference)));
+      images.push(...(await group.join(() => take(reference))));
     } catch (thrown) {
       const { code, message } = toBpfcacheError(thrown);
       failed.push({ reference, code, message });
@@ -49,13 +45,19 @@ export async function takeAll<T extends Taken>(
   const start = (reference: string): Promise<void> => {
     const [host = ""] = reference.split("/", 1);
     const leader = leaders.get(host);
-    if (leader !== undefined) return leader.then(() => atATime(takeOne, reference));
-    const first = atATime(takeOne, reference);
+    if (leader !== undefined) return leader.then(() => takeOne(reference));
+    const first = takeOne(reference);
     leaders.set(host, first);
     return first;
   };
   await Promise.all([...new Set(references)].map(start));
   return toResult(images, failed);
+}
+
+/** How many images at a time. Throws USAGE. */
+export function jobsOf({ jobs = defaultJobs }: { readonly jobs?: number | undefined }): number {
+  if (Number.isInteger(jobs) && jobs >= 1) return jobs;
+  throw new BpfcacheError("USAGE", `jobs is ${jobs}; it takes a whole number from 1`);
 }
 
 export function mergeBatches<T extends Taken>(batches: readonly BatchResult<T>[]): BatchResult<T> {

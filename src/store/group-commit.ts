@@ -15,27 +15,43 @@ interface Waiting {
 
 /**
  * Writes of several at work at the same time, in one transaction: the disk is waited for once and not for each.
- * They are committed when all that are at work wait for it, when there is much to write, or after a moment.
+ * They are committed when all that are at work wait for it, when there is much to write, or after a moment. Who waits makes
+ * room for the next: how much is committed together does not depend on how many may be at work.
  */
 export class GroupCommit {
   readonly #environment: Environment;
+  readonly #maxAtWork: number;
   #waiting: Waiting[] = [];
   #bytes = 0;
-  #atWork = 0;
+  /** Those that wait too. */
+  #joined = 0;
+  readonly #queue: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(environment: Environment) {
+  constructor(environment: Environment, maxAtWork: number = Number.POSITIVE_INFINITY) {
     this.#environment = environment;
+    this.#maxAtWork = maxAtWork;
   }
 
-  /** Runs `work`, during which others may wait for what it has to write. */
+  /** Runs `work`, as soon as few enough are at work; others may wait for what it has to write. */
   async join<T>(work: () => Promise<T>): Promise<T> {
-    this.#atWork++;
+    await new Promise<void>((admit) => {
+      this.#queue.push(admit);
+      this.#admit();
+    });
     try {
       return await work();
     } finally {
-      this.#atWork--;
+      this.#joined--;
+      this.#admit();
       this.#commitIfAllWait();
+    }
+  }
+
+  #admit(): void {
+    while (this.#queue.length > 0 && this.#joined - this.#waiting.length < this.#maxAtWork) {
+      this.#joined++;
+      this.#queue.shift()?.();
     }
   }
 
@@ -53,13 +69,14 @@ export class GroupCommit {
       this.#waiting.push({ write: writeFirst, reject });
       this.#bytes += bytes;
       this.#timer ??= setTimeout(() => this.#commit(), patienceMs);
+      this.#admit();
       if (this.#bytes >= maxBytes) this.#commit();
       else this.#commitIfAllWait();
     });
   }
 
   #commitIfAllWait(): void {
-    if (this.#waiting.length > 0 && this.#waiting.length >= this.#atWork) this.#commit();
+    if (this.#waiting.length > 0 && this.#waiting.length >= this.#joined) this.#commit();
   }
 
   #commit(): void {

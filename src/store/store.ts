@@ -200,9 +200,9 @@ export class Store {
     return this.#read((environment) => referrersOf(environment, subject));
   }
 
-  /** For many at work at the same time: what they write together costs one commit. */
-  groupCommit(): GroupCommit {
-    return new GroupCommit(this.#environment);
+  /** For many at work, so many at the same time: what they write together costs one commit. */
+  groupCommit(maxAtWork?: number): GroupCommit {
+    return new GroupCommit(this.#environment, maxAtWork);
   }
 
   /** The load record of a manifest that is here with everything it needs. */

@@ -1,6 +1,6 @@
 import { lookup as systemLookup } from "node:dns";
 import type { LookupFunction } from "node:net";
-import { rootCertificates } from "node:tls";
+import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
 import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
 import type { Limits } from "../../core/limits.js";
 import type { ConnectionSettings } from "../locations/location.js";
@@ -96,8 +96,11 @@ export class Dispatchers {
     });
   }
 
-  /** A private CA is added to the public ones, it does not replace them. */
-  #tls(settings: readonly HostCertificates[]): { ca?: string[]; cert?: string[]; key?: string[] } {
+  /**
+   * A private CA is added to the public ones, it does not replace them. All connections have one context: to make it of so
+   * many certificates takes tens of milliseconds, which Node would else do for each.
+   */
+  #tls(settings: readonly HostCertificates[]): TlsOptions {
     const { caFile, environment } = this.#options;
     this.#ownAuthorities ??= caFile === undefined ? [] : [readCertificate(caFile)];
     const own = [...this.#ownAuthorities, ...settings.flatMap(({ ca }) => ca)];
@@ -106,7 +109,13 @@ export class Dispatchers {
     const all = [...rootCertificates, ...own, ...(extra === undefined ? [] : [readCertificate(extra)])];
     const cert = settings.flatMap((each) => each.cert);
     const client = cert.length === 0 ? {} : { cert, key: settings.flatMap(({ key }) => key) };
-    return own.length === 0 ? client : { ca: all, ...client };
+    if (own.length === 0 && cert.length === 0) return {};
+    const options = own.length === 0 ? client : { ca: all, ...client };
+    try {
+      return { secureContext: createSecureContext(options) };
+    } catch {
+      return options; // A connection then fails with it, and it is told which.
+    }
   }
 
   #numberOf(connection: ConnectionSettings): number {
@@ -121,6 +130,13 @@ export class Dispatchers {
     }
     return this.#certificates.get(host);
   }
+}
+
+interface TlsOptions {
+  readonly secureContext?: SecureContext;
+  readonly ca?: string[];
+  readonly cert?: string[];
+  readonly key?: string[];
 }
 
 interface Proxies {
