@@ -2,7 +2,7 @@ import { BpfcacheError } from "../core/errors.js";
 import type { Environment } from "./environment.js";
 
 /** The pages that a transaction has changed lie in memory until it ends; this bounds what is added to them. */
-const maxBytes = 16 * 1024 * 1024;
+const maxBytes = 4 * 1024 * 1024;
 
 /** Nobody waits longer than this for the others. */
 const patienceMs = 50;

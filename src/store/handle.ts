@@ -6,6 +6,12 @@ import { databaseFailure } from "./failure.js";
 import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
 import { Tree, type TreeName } from "./trees.js";
 
+/**
+ * Address space that is reserved at once, no memory. Else lmdb-js doubles the map as the file grows, and keeps every former
+ * one until the environment is closed: the pages of all of them count as this process's.
+ */
+const mapBytes = 1024 ** 3;
+
 const quietly = { throwIfNoEntry: false } as const;
 const binary = { encoding: "binary", keyEncoding: "binary" } as const;
 
@@ -175,6 +181,7 @@ function openRoot(directory: string, readOnly: boolean): RootDatabase<Buffer, Bu
     noSubdir: false, // A dot in the directory's name would otherwise make lmdb-js take it for a file.
     ...binary,
     pageSize: 4096,
+    mapSize: mapBytes,
     maxDbs: 32,
     maxReaders: 512,
     overlappingSync: false, // Visible must mean durable: with it a power cut can lose what another process has read.

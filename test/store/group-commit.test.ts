@@ -73,6 +73,20 @@ describe("writes of several at work", () => {
     expect(commits).toBe(1);
   });
 
+  it("make room for the next at work while they wait, so that more than may be at work are committed together", async () => {
+    const group = new GroupCommit(environment, 2);
+    let atWork = 0;
+    let mostAtWork = 0;
+    const work = async (name: string): Promise<void> => {
+      mostAtWork = Math.max(mostAtWork, ++atWork);
+      await setImmediate();
+      atWork--;
+      await group.run(() => put(name), 1);
+    };
+    await Promise.all(["a", "b", "c", "d", "e", "f"].map((name) => group.join(() => work(name))));
+    expect([mostAtWork, commits]).toEqual([2, 1]);
+  });
+
   it("do not wait for one that has left with nothing to write, nor for ever for one that goes on", async () => {
     const group = new GroupCommit(environment);
     let finish = (): void => {};
@@ -108,9 +122,9 @@ describe("writes of several at work", () => {
     expect([has("a"), has("half"), has("b")]).toEqual([true, false, true]);
   });
 
-  it("are not gathered beyond 16 MiB", async () => {
+  it("are not gathered beyond 4 MiB", async () => {
     const group = new GroupCommit(environment);
-    const half = 9 * 1024 * 1024;
+    const half = 2.5 * 1024 * 1024;
     await Promise.all(["a", "b", "c", "d"].map((name) => writing(group, () => put(name), half)));
     expect(commits).toBe(2);
   });

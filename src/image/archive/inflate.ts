@@ -3,11 +3,17 @@ import { setImmediate } from "node:timers/promises";
 import * as zlib from "node:zlib";
 import { throwIfAborted } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
-import { refusal } from "./refusal.js";
+import { ArchiveRefusal, refusal } from "./refusal.js";
 
 export type Compression = "gzip" | "zstd" | "none";
 
 const chunkBytes = 64 * 1024;
+
+/**
+ * What is so small is inflated at once, and not through the thread pool, which takes longer than the work. Even if all of
+ * it is a bomb, the limit on the ratio ends it after a fraction of a second.
+ */
+const atOnceBytes = 64 * 1024;
 
 /** Small archives compress without measure (a tar of zeros is one), so the ratio counts only from here. */
 const ratioFloorBytes = 1024 * 1024;
@@ -37,14 +43,24 @@ export async function* inflate(
     compression === "none"
       ? Number.POSITIVE_INFINITY
       : Math.max(ratioFloorBytes, limits.inflationRatio * layer.byteLength);
+  const tooLong = (isByRatio: boolean): Error =>
+    refusal(
+      isByRatio
+        ? `it inflates to more than ${limits.inflationRatio} times its size`
+        : `it inflates to more than ${limits.inflatedBytes} bytes`,
+    );
+  if (compression === "gzip" && layer.byteLength <= atOnceBytes) {
+    const inflated = gunzipAtOnce(layer, Math.min(limits.inflatedBytes, maxByRatio));
+    if (inflated === undefined) throw tooLong(maxByRatio < limits.inflatedBytes);
+    yield inflated;
+    return;
+  }
   let inflated = 0;
   for await (const chunk of chunksOf(layer, compression)) {
     throwIfAborted(signal);
     inflated += chunk.byteLength;
-    if (inflated > limits.inflatedBytes)
-      throw refusal(`it inflates to more than ${limits.inflatedBytes} bytes`);
-    if (inflated > maxByRatio)
-      throw refusal(`it inflates to more than ${limits.inflationRatio} times its size`);
+    if (inflated > limits.inflatedBytes) throw tooLong(false);
+    if (inflated > maxByRatio) throw tooLong(true);
     yield chunk;
   }
 }
@@ -58,6 +74,24 @@ function chunksOf(layer: Uint8Array, compression: Compression): AsyncIterable<Ui
     case "zstd":
       if (createZstdDecompress === undefined) throw refusal("zstd layers are not supported yet on this Node");
       return decompressed(layer, createZstdDecompress(), "zstd");
+  }
+}
+
+/** Undefined when it is more than so much. */
+function gunzipAtOnce(layer: Uint8Array, maxBytes: number): Uint8Array | undefined {
+  try {
+    const options = { maxOutputLength: maxBytes, info: true };
+    // With `info` it tells what it has read too, which Node's types do not say.
+    const { buffer, engine } = zlib.gunzipSync(layer, options) as unknown as {
+      readonly buffer: Buffer;
+      readonly engine: { readonly bytesWritten: number };
+    };
+    requireAllRead(engine.bytesWritten, layer, "gzip");
+    return buffer;
+  } catch (cause) {
+    if (cause instanceof ArchiveRefusal) throw cause;
+    if (cause instanceof Error && "code" in cause && cause.code === "ERR_BUFFER_TOO_LARGE") return undefined;
+    throw refusal(zlibReason(cause, "gzip"), cause);
   }
 }
 
@@ -80,9 +114,12 @@ async function* decompressed(
   } catch (cause) {
     throw refusal(zlibReason(cause, name), cause);
   }
-  // zlib stops without a word at a zero byte behind the last member; Go's reader, and so containerd, does not.
-  if (stream.bytesWritten !== layer.byteLength)
-    throw refusal(`there are bytes after the end of the ${name} stream`);
+  requireAllRead(stream.bytesWritten, layer, name);
+}
+
+/** zlib stops without a word at a zero byte behind the last member; Go's reader, and so containerd, does not. */
+function requireAllRead(bytesRead: number | undefined, layer: Uint8Array, name: string): void {
+  if (bytesRead !== layer.byteLength) throw refusal(`there are bytes after the end of the ${name} stream`);
 }
 
 function zlibReason(cause: unknown, name: string): string {
