@@ -3,7 +3,7 @@ import { parseReference, type Reference } from "./core/reference.js";
 import type { Bytecode, BytecodeDescription, BytecodeOptions } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import type { ListFilter } from "./store/list.js";
-import { Store } from "./store/store.js";
+import { ReadOnlyStore } from "./store/read-only-store.js";
 
 export interface ReaderOptions {
   /** The directory of a cache that exists. */
@@ -23,12 +23,12 @@ const maxReferencesKept = 256;
  * waits, whoever writes meanwhile. Every call sees the newest published state.
  */
 export class BytecodeReader {
-  readonly #store: Store;
+  readonly #store: ReadOnlyStore;
   /** A loader asks for the same few again and again. */
   readonly #references = new Map<string, Reference>();
 
   /** @internal Use `openReader`. */
-  constructor(store: Store) {
+  constructor(store: ReadOnlyStore) {
     this.#store = store;
   }
 
@@ -99,7 +99,7 @@ export class BytecodeReader {
  * reader.close();
  */
 export function openReader(options: ReaderOptions): BytecodeReader {
-  return new BytecodeReader(Store.open({ directory: options.directory, readOnly: true }));
+  return new BytecodeReader(ReadOnlyStore.open(options.directory));
 }
 
 /** @internal */

@@ -1,10 +1,14 @@
 import { statSync, truncateSync } from "node:fs";
+import { createRequire } from "node:module";
 import { join } from "node:path";
-import { type Database, open, type RootDatabase } from "lmdb";
+import type { Database, RootDatabase } from "lmdb";
 import { dataFile, setFileRights } from "./directory.js";
 import { databaseFailure } from "./failure.js";
 import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
 import { Tree, type TreeName } from "./trees.js";
+
+/** lmdb's CommonJS form is one file, and loads in half the time of its twenty-five modules: a third of what `cat` takes. */
+const { open } = createRequire(import.meta.url)("lmdb") as typeof import("lmdb");
 
 /**
  * Address space that is reserved at once, no memory. Else lmdb-js doubles the map as the file grows, and keeps every former

@@ -53,6 +53,7 @@ import {
 } from "./records.js";
 import { type PublishedReferrer, putReferrers, referrersOf } from "./referrers.js";
 import { repositories, tagsOf } from "./repositories.js";
+import { requireReference } from "./require-reference.js";
 import { Scrub, type ScrubOptions, type ScrubReport } from "./scrub/scrub.js";
 import { noteUse, pinOf, putPin, removePin } from "./usage.js";
 import { decodeManifest, encodeRecord, type StoredManifest } from "./values.js";
@@ -280,7 +281,9 @@ export class Store {
 
   /** Throws NOT_CACHED. */
   inspect(reference: Reference, platform: Platform): ImageDetails {
-    return this.#read((environment) => describeImageFully(environment, this.#require(reference, platform)));
+    return this.#read((environment) =>
+      describeImageFully(environment, requireReference(environment, reference, platform)),
+    );
   }
 
   /** A copy of an object's bytes, re-hashed. Throws NOT_CACHED, CACHE_CORRUPT, or USAGE when the choice is not unique. */
@@ -453,21 +456,6 @@ export class Store {
       if (bytes !== undefined && hashOfContent(kind, bytes, digest) === digest) return bytes;
       throw new DamagedRow(tree, digestKey(digest), `the ${kind} ${digest} is damaged in the cache`);
     });
-  }
-
-  #require(reference: Reference, platform: Platform): RefRecord {
-    const exact = findReference(this.#environment, reference, platform);
-    if (exact !== undefined) return exact;
-    const found = find(this.#environment, reference, platform);
-    const holder = found && this.#anyReferenceTo(found);
-    if (found === undefined || holder === undefined) throw notCached(reference);
-    return { ...holder, ...found, reference: reference.toString() };
-  }
-
-  /** A digest may be asked for under a name it was not taken in by: times and source are then those of one it was. */
-  #anyReferenceTo(record: RootRecord): RefRecord | undefined {
-    const [holder] = referencesTo(this.#environment, manifestDigestOf(record));
-    return holder && recordAt<RefRecord>(this.#environment, "refs", holder);
   }
 
   #requireAnyPlatform(reference: Reference): void {
