@@ -100,7 +100,7 @@ describe("the house", () => {
     "%s loads no network code, no schema library and nothing of source/",
     (entry) => {
       const graph = [...graphOf(entry)];
-      expect(graph).toContain("lmdb");
+      expect(graph).toContain("store/handle.ts"); // The walk has come as far as where lmdb is loaded.
       expect(graph.filter((module) => /^(undici|zod)$|^(source|pull|serve|cli)\//.test(module))).toEqual([]);
       expect(graph.filter((module) => /^(node:)?(http|https|http2|net|tls|dgram)$/.test(module))).toEqual([
         "node:net",
