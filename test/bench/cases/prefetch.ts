@@ -46,7 +46,7 @@ export const prefetchCase: BenchCase = {
         `Each takes all images: bpfcache in one library call, at its default of 8 at a time; regsync with ${atATime} in parallel; oras and crane ` +
           `as a process for each image, ${atATime} at a time under xargs, with nothing but the image left to do; skopeo sync, ` +
           "which knows no parallelism, once. Unchanged images are asked about under the policy Always; the others are " +
-          "given the directory that they filled before.",
+          "given the directory that they filled before, but skopeo sync, which refuses to, and crane, which keeps nothing, take all again.",
       ],
     };
   },
@@ -160,6 +160,8 @@ function contestantsOf(
       program: "skopeo",
       ...(isQuick ? {} : { rounds: 1 }),
       prepare() {
+        // It overwrites nothing, and so has no way to ask again.
+        rmSync(into("skopeo"), { recursive: true, force: true });
         clear("skopeo");
         const repositories = new Set(images.map(({ repository }) => repository));
         const tagsOf = (name: string) =>
