@@ -122,7 +122,10 @@ function incomplete(
   reference: Reference,
   missing: readonly { readonly platform: string | null; readonly digest: string }[],
 ): BpfcacheError {
-  const names = missing.map(({ platform, digest }) => platform ?? digest).join(", ");
+  const names = missing
+    .map(({ platform, digest }) => platform ?? digest)
+    .sort()
+    .join(", ");
   return new BpfcacheError("NOT_CACHED", `not all that its index names is cached: ${names}`, {
     reference: reference.toString(),
     hint: "Take it in whole first: bpfcache prefetch --platform all.",
