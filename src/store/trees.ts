@@ -32,6 +32,7 @@ export type TreeName = (typeof treeNames)[number];
 export class Tree {
   readonly #database: Database<Buffer, Buffer>;
 
+  /** @internal So that the package's types do not need lmdb's, which strict programs refuse. */
   constructor(database: Database<Buffer, Buffer>) {
     this.#database = database;
   }
