@@ -1,0 +1,79 @@
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { DockerRegistry } from "../real/docker-registry.js";
+import { type Ended, mainProgram, run, TemporaryDirectory } from "../reliability/processes.js";
+import type { Block } from "./markdown.js";
+
+const root = fileURLToPath(new URL("../..", import.meta.url));
+const images = ["xdp-pass", "xdp-counter", "tracepoint-counter"];
+
+/** The registry that the pages mean by quay.io, which is `localhost:5000` where they need one to write to. */
+export async function startDocumentedRegistry(): Promise<DockerRegistry> {
+  const registry = await DockerRegistry.start();
+  for (const image of images) {
+    const from = `${join(root, "examples", "layout")}:registry.example/bpfcache/${image}:v1`;
+    const to = registry.reference(`org/${image}:v1`);
+    const args = ["cp", "--from-oci-layout", "--to-plain-http", from, to];
+    const { status, stderr } = await run("oras", args);
+    if (status !== 0) throw new Error(stderr);
+  }
+  return registry;
+}
+
+/** Somebody who follows one page from its top: a home, a working directory, and a cache that is empty at first. */
+export class ReaderOfPage implements Disposable {
+  readonly #home = new TemporaryDirectory();
+  readonly #registry: DockerRegistry;
+
+  constructor(registry: DockerRegistry) {
+    this.#registry = registry;
+    this.#write(".config/bpfcache/config.toml", `hosts-dir = ${JSON.stringify(this.#home.join("hosts"))}\n`);
+    // Whatever registry a page names, this one stands in for it.
+    this.#write("hosts/_default/hosts.toml", `server = "http://${registry.host}"\n`);
+    this.#write("bin/bpfcache", `#!/bin/sh\nexec ${process.execPath} ${mainProgram} "$@"\n`, 0o755);
+    mkdirSync(this.#path("work", "node_modules"), { recursive: true });
+    // The checkout, as `npm install` would put the package there.
+    symlinkSync(root, this.#path("work", "node_modules", "bpfcache"));
+    symlinkSync(join(root, "examples"), this.#path("work", "examples"));
+    this.#write("work/package.json", '{ "type": "module" }\n');
+  }
+
+  /** Does what a block says: a command is run, a program too; a file is written where its first line says. */
+  async follow({ language, text }: Block): Promise<Ended | undefined> {
+    const block = text.replaceAll("localhost:5000", this.#registry.host);
+    if (language === "sh") return this.#run("bash", ["-euo", "pipefail", "-c", block]);
+    const name = /^(?:#|\/\/) (\S+\.\w+)\n/.exec(block)?.[1];
+    if (name !== undefined) this.#write(join("work", name), block);
+    if (language !== "js") {
+      if (name === undefined)
+        throw new Error("it is neither run nor named, so nobody would notice if it was wrong");
+      return undefined;
+    }
+    if (name === undefined) this.#write("work/example.js", block);
+    return this.#run(process.execPath, [name ?? "example.js"]);
+  }
+
+  [Symbol.dispose](): void {
+    this.#home[Symbol.dispose]();
+  }
+
+  #run(command: string, args: readonly string[]): Promise<Ended> {
+    const PATH = `${this.#path("bin")}:${process.env["PATH"]}`;
+    const HOME = this.#home.path;
+    return run(command, args, {
+      cwd: this.#path("work"),
+      env: { PATH, HOME, BPFCACHE_DIR: this.#path("cache"), COSIGN_PASSWORD: "", TERM: "dumb" },
+    });
+  }
+
+  #path(...names: readonly string[]): string {
+    return this.#home.join(join(...names));
+  }
+
+  #write(name: string, text: string, mode = 0o644): void {
+    const path = this.#path(name);
+    mkdirSync(dirname(path), { recursive: true });
+    writeFileSync(path, text, { mode });
+  }
+}
