@@ -25,3 +25,12 @@ export const sampleArchive = tar(entry("xdp.o", minimalBpfElf()), entry("prose.t
 export const sampleFrames: readonly Buffer[] = ["one-block", "many-blocks"].map((name) =>
   readFileSync(new URL(`fixtures/${name}.zst`, import.meta.url)),
 );
+
+/** The same without the checksum, which would catch nearly every change, and without the bit that announces it. */
+export const uncheckedFrames: readonly Buffer[] = sampleFrames.map(withoutChecksum);
+
+function withoutChecksum(frame: Buffer): Buffer {
+  const copy = Buffer.from(frame.subarray(0, -4));
+  copy.writeUInt8(copy.readUInt8(4) & ~0x04, 4);
+  return copy;
+}
