@@ -90,6 +90,8 @@ export interface ReferrerRecord {
   readonly annotations?: Readonly<Record<string, string>> | undefined;
   /** Where it was found, when that was by a tag of its own: cosign's `sha256-….sig`. */
   readonly tag?: string | undefined;
+  /** Whether an index with the subject in it names it too, and itself it names no subject: BuildKit's attestations. */
+  readonly isInIndex?: boolean | undefined;
   readonly blobs: readonly ReferrerBlob[];
 }
 
