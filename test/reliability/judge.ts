@@ -59,7 +59,9 @@ export function unsound(directory: string, contents: Contents, mayLack?: Lack): 
   if (complaint !== undefined) return [`unreadable: ${complaint}`];
   const faults = images.flatMap(({ reference, objects }) =>
     objects
-      .filter(({ named, found }) => named !== found && !(mayLack === "soundness" && found === "CACHE_CORRUPT"))
+      .filter(
+        ({ named, found }) => named !== found && !(mayLack === "soundness" && found === "CACHE_CORRUPT"),
+      )
       .map(({ named }) => `wrong bytes: ${reference} ${named}`),
   );
   if (writable.length !== images.length)

@@ -76,7 +76,7 @@ describe.skipIf(missing)(`a fault at the Nth write${missing ?? ""}`, () => {
       // Two runs do not make quite the same calls, so the last of them may not be reached.
       expect((strikes - before.strikes) / (points - before.points)).toBeGreaterThan(0.75);
     },
-    isSoak ? 3_600_000 : 120_000,
+    isSoak ? 3_600_000 : 300_000,
   );
 
   async function countCalls(operation: RehearsedOperation): Promise<number> {
