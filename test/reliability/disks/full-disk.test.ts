@@ -36,7 +36,7 @@ describe.skipIf(missing)(`a disk that prefetch fills${missing ?? ""}`, () => {
 
   afterAll(async () => {
     await registry.close();
-    report("4 full disks", figures.join("; "));
+    report("7 full disks", figures.join("; "));
   });
 
   it.each(cases)(
