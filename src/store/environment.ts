@@ -134,7 +134,11 @@ export class Environment {
         } catch (error) {
           if (!(error instanceof Replaced)) throw this.#failure(error);
         }
-        this.#reopen();
+        try {
+          this.#reopen();
+        } catch (error) {
+          throw this.#failure(error);
+        }
       }
     });
   }
@@ -192,8 +196,7 @@ export class Environment {
         }
       } finally {
         this.#claim = undefined;
-        replaceLock(this.directory, claim.plan);
-        claim.release();
+        finishReplacing(this.directory, claim);
       }
       this.#reopen();
     }
@@ -331,8 +334,7 @@ export class Environment {
       this.recovery = finishStartingAnew(this.directory, claim, this.#beginAnew);
       return;
     }
-    replaceLock(this.directory, claim.plan);
-    claim.release();
+    finishReplacing(this.directory, claim);
   }
 
   readonly #beginAnew = (claim: Claim, lost: readonly LostReference[]): void => {
@@ -363,6 +365,17 @@ export class Environment {
     // lmdb-js ends the process when a closed database is used.
     if (this.#isClosed) throw new BpfcacheError("USAGE", "the cache has been closed");
   }
+}
+
+/** Where the lock file cannot be replaced, the claim stays until it can: nobody may use it with the new data. */
+function finishReplacing(directory: string, claim: Claim): void {
+  try {
+    replaceLock(directory, claim.plan);
+  } catch (error) {
+    claim.abandon();
+    throw error;
+  }
+  claim.release();
 }
 
 function requireNoView(): void {
