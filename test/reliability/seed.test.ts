@@ -3,11 +3,11 @@ import { createHash, randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { closeSync, openSync, readFileSync, writeSync } from "node:fs";
 import { createInterface } from "node:readline";
-
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openCache } from "../../src/index.js";
 import { bytecodeImage, minimalBpfElf, tarOf } from "../support/image-builder.js";
 import { checkClosure } from "./check-closure.js";
+import { MemoryLimit } from "./memory-limit.js";
 import { mainProgram, randomFrom, TemporaryDirectory } from "./processes.js";
 
 /** The whole of it: an archive of a gigabyte, and a hundred kills. It takes some minutes. */
@@ -16,6 +16,9 @@ const imageCount = isSoak ? 1000 : 100;
 const kills = isSoak ? 100 : 10;
 const seed = Number(process.env["BPFCACHE_TEST_SEED"] ?? Date.now() % 2 ** 32);
 const MiB = 1024 * 1024;
+const maxMemory = 250_000_000;
+/** Node's own text, which others that run it have paid for. */
+const sharedLibraries = 100_000_000;
 /** About as long as a commit of the images that are under way at a time takes. */
 const longestDelayMs = 60;
 
@@ -44,28 +47,30 @@ function writeArchive(path: string, bytesEach: number): void {
   closeSync(file);
 }
 
-function startSeeding(archive: string, cache: string): ChildProcess {
+function startSeeding(archive: string, cache: string, limit?: MemoryLimit): ChildProcess {
   const args = ["seed", archive, "--cache-dir", cache, "--progress", "json", "--platform", "linux/amd64"];
-  return spawn(process.execPath, [mainProgram, ...args], { stdio: ["ignore", "ignore", "pipe"] });
+  const command = [process.execPath, mainProgram, ...args];
+  const [program = "", ...words] = limit?.around(command) ?? command;
+  return spawn(program, words, { stdio: ["ignore", "ignore", "pipe"] });
 }
 
 interface PeakMemory {
   readonly status: number;
-  /** All that was resident, pages of the database that the kernel could take back at any time included. */
-  readonly residentBytes: number;
+  /** Pages of the database that it maps included, which the kernel takes back whenever it needs them. */
+  readonly mappedBytes: number;
   /** What was the process's own. */
   readonly ownBytes: number;
 }
 
 async function peakMemory(child: ChildProcess): Promise<PeakMemory> {
-  let [residentBytes, ownBytes] = [0, 0];
+  let [mappedBytes, ownBytes] = [0, 0];
   child.stderr?.resume();
   const timer = setInterval(() => {
     try {
       const status = readFileSync(`/proc/${child.pid}/status`, "utf8");
       const bytes = (field: string): number =>
         1024 * Number(new RegExp(`^${field}:\\s+(\\d+)`, "m").exec(status)?.[1] ?? 0);
-      residentBytes = Math.max(residentBytes, bytes("VmHWM"));
+      mappedBytes = Math.max(mappedBytes, bytes("VmHWM"));
       ownBytes = Math.max(ownBytes, bytes("RssAnon"));
     } catch {
       // It has just ended.
@@ -73,7 +78,7 @@ async function peakMemory(child: ChildProcess): Promise<PeakMemory> {
   }, 20);
   const [status] = await once(child, "close");
   clearInterval(timer);
-  return { status, residentBytes, ownBytes };
+  return { status, mappedBytes, ownBytes };
 }
 
 /** Kills it some time after it has said of this many images that they are readable: in the midst of whatever it does. */
@@ -105,17 +110,23 @@ describe.skipIf(process.platform !== "linux")("seeding a large archive", () => {
   }, 600_000);
   afterAll(() => directory?.[Symbol.dispose]());
 
-  it("holds less than 250 MB, however large it is", { timeout: 900_000 }, async () => {
+  it("takes less than 250 MB, however large it is", { timeout: 900_000 }, async () => {
+    using limit = MemoryLimit.make(maxMemory);
     const started = performance.now();
-    const { status, residentBytes, ownBytes } = await peakMemory(
-      startSeeding(directory.join("large.tar"), directory.join("cache")),
+    const { status, mappedBytes, ownBytes } = await peakMemory(
+      startSeeding(directory.join("large.tar"), directory.join("cache"), limit),
     );
     const seconds = Math.round((performance.now() - started) / 1000);
-    const [resident, own] = [residentBytes, ownBytes].map((bytes) => Math.round(bytes / 1e6));
-    console.log(`${imageCount} images of 1 MiB: ${resident} MB resident, ${own} MB its own, ${seconds} s`);
+    const [own, mapped] = [ownBytes, mappedBytes].map((bytes) => Math.round(bytes / 1e6));
+    const where =
+      limit === undefined ? "without a limit" : "in a control group of 250 MB, page cache and all";
+    console.log(
+      `${imageCount} images of 1 MiB ${where}: ${own} MB its own, ${mapped} MB with mapped pages, ${seconds} s`,
+    );
     expect(status).toBe(0);
     expect(ownBytes).toBeGreaterThan(10_000_000);
-    expect(residentBytes).toBeLessThan(250_000_000);
+    expect(ownBytes).toBeLessThan(maxMemory);
+    if (limit !== undefined) expect(mappedBytes).toBeLessThan(maxMemory + sharedLibraries);
   });
 });
 
