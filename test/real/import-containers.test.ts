@@ -197,6 +197,31 @@ describe.skipIf(missingBuildah)(`buildah${missingBuildah ?? ""}`, () => {
   });
 });
 
+const missingUmoci = requireTools("umoci", "skopeo");
+describe.skipIf(missingUmoci)(`umoci${missingUmoci ?? ""}`, () => {
+  const umoci = (...words: string[]): Promise<string> => run("umoci", ...words);
+  const tag = "umoci:v1";
+
+  beforeAll(async () => {
+    await umoci("init", "--layout", "umoci");
+    await umoci("new", "--image", tag);
+    const settings = Object.entries(labels).map(([key, value]) => `--config.label=${key}=${value}`);
+    await umoci("config", "--image", tag, "--os=linux", "--architecture=amd64", ...settings);
+  }, 60_000);
+
+  it("packs a layout, and every step before the last is no image of its own", async () => {
+    await umoci("unpack", "--image", tag, "bundle");
+    writeFileSync(path("bundle/rootfs/xdp_pass.o"), object);
+    await umoci("repack", "--image", tag, "bundle");
+    const taken = await seeded("umoci", { as: "quay.io/org/xdp-pass" });
+    expect(taken).toMatchObject({ reference: name, format: "bpfman" });
+    expect(taken.rootDigest).toBe(await inspected("oci:umoci:v1"));
+    await run("tar", "czf", "umoci.tgz", "-C", "umoci", ".");
+    const { rootDigest } = await seeded("umoci.tgz", { as: "quay.io/org/xdp-pass" });
+    expect(rootDigest).toBe(taken.rootDigest);
+  });
+});
+
 const missingRegistry = requireTools("docker-registry", "skopeo");
 describe.skipIf(missingRegistry)(`from a registry${missingRegistry ?? ""}`, () => {
   let registry: DockerRegistry;

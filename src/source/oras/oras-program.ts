@@ -59,6 +59,7 @@ export class OrasProgram {
     const ending = new Ending(child, this.#timeoutMs, signal);
     const stdout = outputOf(child.stdout);
     const stderr = outputOf(child.stderr);
+    child.once("exit", () => ending.letGo());
     const status = await new Promise<number | Error>((resolve) => {
       child.once("error", resolve);
       child.once("close", (code) => resolve(code ?? -1));
@@ -79,6 +80,7 @@ class Ending {
   readonly #signal: AbortSignal | undefined;
   readonly #timeout: NodeJS.Timeout;
   #insist: NodeJS.Timeout | undefined;
+  #lettingGo: NodeJS.Timeout | undefined;
 
   constructor(child: ChildProcess, timeoutMs: number, signal: AbortSignal | undefined) {
     this.#child = child;
@@ -90,9 +92,18 @@ class Ending {
     signal?.addEventListener("abort", this.#end, { once: true });
   }
 
+  /** What a credential helper has left running in a group of its own may hold the pipes: it is not waited for long. */
+  letGo(): void {
+    this.#lettingGo = setTimeout(() => {
+      this.#child.stdout?.destroy();
+      this.#child.stderr?.destroy();
+    }, politeMs);
+  }
+
   stop(): void {
     clearTimeout(this.#timeout);
     clearTimeout(this.#insist);
+    clearTimeout(this.#lettingGo);
     this.#signal?.removeEventListener("abort", this.#end);
   }
 
