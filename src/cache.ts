@@ -40,7 +40,8 @@ import type { PruneOptions, PruneResult } from "./store/prune.js";
 import { manifestDigestOf, type RefRecord, rootDigestOf } from "./store/records.js";
 import type { ScrubReport } from "./store/scrub/scrub.js";
 import { Store } from "./store/store.js";
-import { Trust, toVerdict } from "./trust/trust.js";
+import { toVerdict } from "./store/verdicts.js";
+import { Trust } from "./trust/trust.js";
 
 type HowToPull = Pick<
   PullRequest,

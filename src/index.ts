@@ -47,6 +47,6 @@ export type { PruneOptions, PruneResult } from "./store/prune.js";
 export type { QuarantineNote } from "./store/quarantine.js";
 export type { ReferrerRecord } from "./store/records.js";
 export type { ScrubFinding, ScrubReport } from "./store/scrub/scrub.js";
+export type { Verdict } from "./store/verdicts.js";
 export type { Decision, SignatureFinding } from "./trust/decide.js";
 export type { TrustOptions } from "./trust/policy.js";
-export type { Verdict } from "./trust/trust.js";

@@ -6,8 +6,8 @@ import type { Limits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
 import type { PullPolicy } from "./pull/policy.js";
 import type { CachedImage } from "./store/catalog.js";
+import type { Verdict } from "./store/verdicts.js";
 import type { TrustOptions } from "./trust/policy.js";
-import type { Verdict } from "./trust/trust.js";
 
 export interface CacheOptions {
   /** Where the database is. Without it a temporary one is made, and removed on close. */

@@ -6,6 +6,20 @@ import { digestKey, verdictKey } from "./keys.js";
 import type { VerdictRecord } from "./records.js";
 import { encodeRecord } from "./values.js";
 
+/** That an image may be used, as it is printed. */
+export interface Verdict {
+  readonly decision: "accept" | "warn";
+  /** The scope of the rule that decided; null for the policy's default. */
+  readonly rule: string | null;
+  readonly reason: string;
+  /** Whose signatures counted, as the policy names them. */
+  readonly signers: readonly string[];
+  /** The fingerprint of the policy. */
+  readonly policy: string;
+  /** ISO 8601. */
+  readonly decidedAt: string;
+}
+
 /** Of one root: who tries many policies must not fill the cache with what they said. */
 const keptVerdicts = 16;
 
@@ -42,4 +56,15 @@ export function verdictsOf(environment: Environment, root: Digest): VerdictRecor
     .keys(digestKey(root))
     .flatMap((key) => soundRecordAt<VerdictRecord>(environment, "verdicts", key) ?? [])
     .sort((a, b) => b.decidedAt - a.decidedAt);
+}
+
+export function toVerdict({ decision, rule, reason, signers, policy, decidedAt }: VerdictRecord): Verdict {
+  return {
+    decision,
+    rule: rule === "" ? null : rule,
+    reason,
+    signers,
+    policy,
+    decidedAt: new Date(decidedAt).toISOString(),
+  };
 }

@@ -14,20 +14,6 @@ import {
 import { loadPolicy, type Policy, type Rule, type TrustOptions } from "./policy.js";
 import { TrustedRoots } from "./trusted-roots.js";
 
-/** That an image may be used, as it is printed. */
-export interface Verdict {
-  readonly decision: "accept" | "warn";
-  /** The scope of the rule that decided; null for the policy's default. */
-  readonly rule: string | null;
-  readonly reason: string;
-  /** Whose signatures counted, as the policy names them. */
-  readonly signers: readonly string[];
-  /** The fingerprint of the policy. */
-  readonly policy: string;
-  /** ISO 8601. */
-  readonly decidedAt: string;
-}
-
 /** A loader that reads the same few images for ever needs few. */
 const keptInMemory = 4_096;
 
@@ -161,20 +147,9 @@ export function mostSpecific(rules: readonly Rule[], name: string): Rule | undef
   return best?.rule;
 }
 
-export function toVerdict({ decision, rule, reason, signers, policy, decidedAt }: VerdictRecord): Verdict {
-  return {
-    decision,
-    rule: rule === "" ? null : rule,
-    reason,
-    signers,
-    policy,
-    decidedAt: new Date(decidedAt).toISOString(),
-  };
-}
-
 export function refusal({ reason }: Decision, reference: Reference): BpfcacheError {
   return new BpfcacheError("UNTRUSTED", `the trust policy refuses the image: ${reason}`, {
     reference: reference.toString(),
-    hint: `bpfcache verify --explain ${reference} tells why each signature counts or not.`,
+    hint: `bpfcache verify --explain ${reference} also asks the registry, and tells why each signature counts or not.`,
   });
 }
