@@ -14,6 +14,7 @@ const maxScopeLength = 255;
 /** The whole of a policy file. What it does not know is an error: a word spelled wrong must not make a policy weaker. */
 export function policySchema() {
   const { z } = loadZod();
+  const numbers = 'must be "any", "all" or a number above 0';
   const action = z.enum(["accept", "warn", "reject"], 'must be "accept", "warn" or "reject"');
   const text = z.string("must be a string").min(1, "is empty").max(16_384, "is too long");
   const texts = z.array(text, "must be a list of strings").min(1, "must not be empty").max(1_000);
@@ -50,7 +51,7 @@ export function policySchema() {
         .max(1_000)
         .optional(),
       require: z
-        .union([z.enum(["any", "all"]), z.int().min(1)], 'must be "any", "all" or a number above 0')
+        .union([z.enum(["any", "all"]), z.int().min(1, numbers)], numbers)
         .optional(),
     })
     .superRefine((found, context) => {
