@@ -240,6 +240,18 @@ export const verbs: readonly VerbSpec[] = [
     load: () => import("./scrub.js"),
   },
   {
+    name: "verify",
+    usage: "REF [--explain]",
+    summary: "say whether the trust policy accepts an image, and why",
+    options: [{ name: "explain", summary: "tell of every signature why it counts or not" }],
+    examples: [
+      "verify quay.io/org/xdp:v1 --policy policy.toml",
+      "verify quay.io/org/xdp:v1 --explain --offline",
+    ],
+    words: one,
+    load: () => import("./verify.js"),
+  },
+  {
     name: "serve",
     usage: "",
     summary: "be a read-only OCI registry over the cache",

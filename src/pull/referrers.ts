@@ -69,6 +69,28 @@ function warnOfIgnorance({ onEvent, reference, source }: PullRequest): void {
   emit(onEvent, { event: "warning", reference: reference.toString(), message });
 }
 
+/** What was found that refers to a root. */
+export interface FoundReferrers {
+  /** Those that are not here yet. */
+  readonly referrers: readonly PublishedReferrer[];
+  /** Those that cannot be used, and why. */
+  readonly faults: readonly { readonly digest: Digest; readonly reason: string }[];
+}
+
+/**
+ * What the source has that refers to a root and is not here yet: for a trust policy to decide on, before anything of
+ * the image is fetched. A list that cannot be had or read is an error: whoever asks must not take it for an empty one.
+ */
+export async function findReferrers(
+  store: Store,
+  limits: Limits,
+  content: Content,
+  request: PullRequest,
+  root: Digest,
+): Promise<FoundReferrers> {
+  return new ReferrerKeeper(store, limits, request, content).find(root);
+}
+
 class ReferrerKeeper {
   readonly #store: Store;
   readonly #limits: Limits;
@@ -106,15 +128,41 @@ class ReferrerKeeper {
     return [...held, ...kept.flat()].filter(({ kind }) => !isSignature(kind)).map(({ digest }) => digest);
   }
 
+  async find(root: Digest): Promise<FoundReferrers> {
+    const held = this.#store.referrersOf(root);
+    for (const record of held) this.#hasRoomFor(sizeOf(record));
+    const listed = await this.#ask(root);
+    const missing = listed.filter((found) => !held.some((record) => isSame(record, root, found)));
+    const room = missing.filter(({ size }) => this.#hasRoomFor(size));
+    const faults = missing
+      .filter((found) => !room.includes(found))
+      .map(({ digest }) => ({ digest, reason: "it is more than is kept of an image" }));
+    const referrers: PublishedReferrer[] = [];
+    const take = async (found: Referrer): Promise<void> => {
+      try {
+        referrers.push(await this.#fetch(root, found));
+      } catch (error) {
+        if (!(error instanceof BpfcacheError) || !malformed.has(error.code)) throw error;
+        faults.push({ digest: found.digest, reason: `it cannot be used: ${error.message}` });
+      }
+    };
+    await Promise.all(room.map((found) => this.#atATime(() => take(found))));
+    return { referrers, faults };
+  }
+
   async #list(subject: Digest): Promise<readonly Referrer[]> {
-    const { source, reference, signal, onEvent } = this.#request;
-    const options = { signal, onEvent, onRequest: () => this.#content.requests++ };
     try {
-      return (await source.referrers?.(reference, subject, options)) ?? [];
+      return await this.#ask(subject);
     } catch (error) {
       this.#warnOf(error, `what refers to ${subject} is not kept`);
       return [];
     }
+  }
+
+  async #ask(subject: Digest): Promise<readonly Referrer[]> {
+    const { source, reference, signal, onEvent } = this.#request;
+    const options = { signal, onEvent, onRequest: () => this.#content.requests++ };
+    return (await source.referrers?.(reference, subject, options)) ?? [];
   }
 
   /** All that is new of one subject, in one transaction. */

@@ -137,6 +137,7 @@ function removeManifest(environment: Environment, digest: Digest): number {
     freed += release(environment, "config", image.config.digest, key);
     for (const layer of image.layers) freed += release(environment, "layer", layer.digest, key);
   }
+  for (const row of environment.tree("verdicts").keys(key)) environment.tree("verdicts").remove(row);
   for (const row of environment.tree("referrers").keys(key)) {
     const referrer = soundRecordAt<ReferrerRecord>(environment, "referrers", row);
     if (referrer === undefined) environment.tree("referrers").remove(row);

@@ -95,6 +95,21 @@ export interface ReferrerRecord {
   readonly blobs: readonly ReferrerBlob[];
 }
 
+/** That a trust policy lets what a root digest names be used. What it refuses is not kept. */
+export interface VerdictRecord {
+  readonly root: Digest;
+  /** The fingerprint of the policy, in hex. */
+  readonly policy: string;
+  /** The scope of the rule that decided; empty for the policy's default. */
+  readonly rule: string;
+  readonly decision: "accept" | "warn";
+  readonly reason: string;
+  /** Who signed, as the policy names them. */
+  readonly signers: readonly string[];
+  /** Milliseconds since 1970. */
+  readonly decidedAt: number;
+}
+
 /** What the ELF of an object says, kept with it. */
 export type ObjectRecord = BpfObject & { readonly size: number };
 

@@ -15,6 +15,7 @@ export const treeNames = [
   "byMap",
   "heldBy",
   "referrers",
+  "verdicts",
   "usage",
   "hosts",
   "leases",

@@ -52,6 +52,7 @@ export const indexChecks: readonly RowCheck[] = [
   { tree: "roots", faultOf: faultOfRoot },
   { tree: "usage", faultOf: faultOfUsage },
   { tree: "referrers", faultOf: faultOfReferrer },
+  needCheck("verdicts", "manifest"),
 ];
 
 function unneeded(environment: Environment, tree: TreeName, key: Buffer): Fault {

@@ -1,9 +1,15 @@
 import { DamagedRow, recordAt } from "../damaged-row.js";
 import type { Environment } from "../environment.js";
 import { isMarkedIncomplete } from "../holders.js";
-import { readDigestKey, referenceKey, referrerKey, rootKey } from "../keys.js";
+import { readDigestKey, referenceKey, referrerKey, rootKey, verdictKey } from "../keys.js";
 import { dropDamaged } from "../quarantine.js";
-import { type ReferrerRecord, type RefRecord, type RootRecord, rootDigestOf } from "../records.js";
+import {
+  type ReferrerRecord,
+  type RefRecord,
+  type RootRecord,
+  rootDigestOf,
+  type VerdictRecord,
+} from "../records.js";
 import type { TreeName } from "../trees.js";
 import { pinnedReference } from "../usage.js";
 import type { Fault, RowCheck } from "./fault.js";
@@ -15,6 +21,7 @@ export const recordChecks: readonly RowCheck[] = [
   recordCheck("images"),
   recordCheck("objectInfo"),
   recordCheck("hosts"),
+  recordCheck("verdicts", ({ root, policy, rule }: VerdictRecord) => verdictKey(root, policy, rule)),
   recordCheck("referrers", ({ subject, artifactType, digest }: ReferrerRecord) =>
     referrerKey(subject, artifactType, digest),
   ),
