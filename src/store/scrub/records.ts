@@ -6,6 +6,7 @@ import { dropDamaged } from "../quarantine.js";
 import { type ReferrerRecord, type RefRecord, type RootRecord, rootDigestOf } from "../records.js";
 import type { TreeName } from "../trees.js";
 import { pinnedReference } from "../usage.js";
+import { areSoundBytes } from "../values.js";
 import type { Fault, RowCheck } from "./fault.js";
 
 /** Every record is what its checksum says, under the key that it says of itself. */
@@ -18,6 +19,9 @@ export const recordChecks: readonly RowCheck[] = [
   recordCheck("referrers", ({ subject, artifactType, digest }: ReferrerRecord) =>
     referrerKey(subject, artifactType, digest),
   ),
+  bytesCheck("pending"),
+  bytesCheck("programs"),
+  bytesCheck("trees"),
   {
     tree: "usage",
     faultOf: (environment, key) =>
@@ -27,6 +31,19 @@ export const recordChecks: readonly RowCheck[] = [
 
 function recordCheck<T>(tree: TreeName, keyOf?: (record: T) => Buffer): RowCheck {
   return { tree, faultOf: (environment, key) => faultOfRecord(environment, tree, key, keyOf) };
+}
+
+/** Of values that nothing brings back: what is damaged goes, and is noted. */
+function bytesCheck(tree: TreeName): RowCheck {
+  return {
+    tree,
+    faultOf: (environment, key) => {
+      const value = environment.tree(tree).get(key);
+      if (value === undefined || areSoundBytes(value)) return undefined;
+      const reason = `a value in the tree ${tree} is damaged`;
+      return { reason, mend: () => dropDamaged(environment, tree, key, reason) };
+    },
+  };
 }
 
 function faultOfRecord<T>(
