@@ -1,4 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
+import type { Readable } from "node:stream";
 import { throwIfAborted } from "./errors.js";
 
 export interface RunOptions {
@@ -105,11 +106,11 @@ class Ending {
 }
 
 /** Collects a stream's beginning and its end; what is between is read and dropped, so that the child does not wait for us. */
-function outputOf(stream: NodeJS.ReadableStream): () => string {
+function outputOf(stream: Readable | null): () => string {
   const head: Buffer[] = [];
   const tail: Buffer[] = [];
   let [headBytes, tailBytes] = [0, 0];
-  stream.on("data", (chunk: Buffer) => {
+  stream?.on("data", (chunk: Buffer) => {
     if (headBytes < keptBytes) {
       head.push(chunk);
       headBytes += chunk.length;

@@ -13,6 +13,7 @@ import {
   subjectMark,
   subjectOfHolder,
 } from "./keys.js";
+import { isProgramHolder } from "./program-keys.js";
 import {
   type ImageRecord,
   type ObjectRecord,
@@ -20,7 +21,6 @@ import {
   type RefRecord,
   rootDigestOf,
 } from "./records.js";
-import { isProgramHolder } from "./program-keys.js";
 import type { TreeName } from "./trees.js";
 import { removeLastUse } from "./usage.js";
 

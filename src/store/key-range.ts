@@ -107,7 +107,10 @@ export class KeyRange {
     const full = Buffer.concat([this.#prefix, key]);
     if (full.length <= maxKeyBytes) return full;
     const longest = maxKeyBytes - this.#prefix.length;
-    throw new BpfcacheError("USAGE", `a key of ${key.length} bytes is too long; ${longest} are the most here`);
+    throw new BpfcacheError(
+      "USAGE",
+      `a key of ${key.length} bytes is too long; ${longest} are the most here`,
+    );
   }
 
   #decode(key: Buffer, value: Buffer): Buffer {

@@ -64,9 +64,7 @@ function objectsNamed(environment: Environment, index: "byProgram" | "byMap", na
 
 /** From objects to the manifests that hold them, to the references that hold those. */
 function referencesWith(environment: Environment, objects: readonly Digest[]): Buffer[] {
-  const manifests = new Set(
-    objects.flatMap((object) => manifestsHolding(environment, "object", object)),
-  );
+  const manifests = new Set(objects.flatMap((object) => manifestsHolding(environment, "object", object)));
   const keys = [...manifests].flatMap((manifest) => holdersOf(environment, "manifest", manifest));
   return keys.sort(Buffer.compare);
 }

@@ -17,8 +17,8 @@ export function bootPrefix(bootId: string): Buffer {
   return createHash("sha256").update(bootId).digest().subarray(0, bootBytes); // Of a system without /proc, and in tests.
 }
 
-export function programPrefix(bootId: string, id: number): Buffer {
-  return Buffer.concat([bootPrefix(bootId), uint32(id)]);
+export function programPrefix(boot: Buffer, id: number): Buffer {
+  return Buffer.concat([boot, uint32(id)]);
 }
 
 /** The prefix of the program that a row of the tree programs belongs to. */
@@ -42,7 +42,7 @@ export function readProgramPrefix(prefix: Buffer): { readonly boot: Buffer; read
 }
 
 export function programHolder(bootId: string, id: number): Buffer {
-  return Buffer.concat([Buffer.of(programMark), programPrefix(bootId, id)]);
+  return Buffer.concat([Buffer.of(programMark), programPrefix(bootPrefix(bootId), id)]);
 }
 
 /** What is being loaded holds its object from before the kernel is asked. */

@@ -139,8 +139,7 @@ function note(environment: Environment, tree: TreeName, key: Buffer, reason: str
 function dropContent(environment: Environment, kind: ContentKind, digest: Digest): void {
   const key = digestKey(digest);
   // A signature or attestation goes as a whole; the next pull that keeps them fetches it again.
-  const referrers =
-    kind === "manifest" ? [digest] : manifestsHolding(environment, kind, digest);
+  const referrers = kind === "manifest" ? [digest] : manifestsHolding(environment, kind, digest);
   for (const referrer of referrers) dropReferrer(environment, referrer);
   const images = kind === "manifest" ? [] : manifestsHolding(environment, kind, digest);
   removeHolders(environment, kind, digest);

@@ -38,7 +38,9 @@ export function decodeBytes(value: Buffer): Buffer {
 }
 
 export function areSoundBytes(value: Buffer): boolean {
-  return value.length >= 5 && value[0] === formatVersion && value.readUInt32BE(1) === crc32(value.subarray(5));
+  return (
+    value.length >= 5 && value[0] === formatVersion && value.readUInt32BE(1) === crc32(value.subarray(5))
+  );
 }
 
 export interface StoredManifest {
