@@ -1,3 +1,4 @@
+import type { Digest } from "../core/digest.js";
 import type { ProcessIdentity } from "../core/process-identity.js";
 
 /** What a process that dies in the middle of a load leaves for the next one to go by. */
@@ -6,6 +7,8 @@ export interface LoadIntent {
   readonly loadId: string;
   readonly bootId: string;
   readonly owner: ProcessIdentity;
+  /** The object that is held for it; none for a file. */
+  readonly object?: Digest | undefined;
   /** The directory of bpffs that everything of this load is pinned in; nobody else puts anything there. */
   readonly directory: string;
   /** Files made for the tool that loads; gone in the end. */

@@ -2,12 +2,14 @@ import { randomBytes } from "node:crypto";
 import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import type { ProcessIdentity } from "../core/process-identity.js";
+import { DamagedRow } from "../store/damaged-row.js";
 import type { Environment } from "../store/environment.js";
 import { hold, isHeld, isHeldBy, release } from "../store/holders.js";
 import { KeyRange } from "../store/key-range.js";
 import {
   bootPrefix,
   loadHolder,
+  loadOfRow,
   loadPrefix,
   pendingPrefix,
   prefixOfProgramRow,
@@ -54,9 +56,9 @@ export class ProgramStore {
    * Before the load. The object is held from now on. Throws NOT_CACHED when it has been removed since it was read, and
    * USAGE for metadata that cannot be kept.
    */
-  begin(intent: LoadIntent, programs: readonly PendingProgram[], object: Digest | undefined): void {
+  begin(intent: LoadIntent, programs: readonly PendingProgram[]): void {
     this.#environment.commit(() => {
-      if (object !== undefined) this.#hold(object, loadHolder(intent.loadId));
+      if (intent.object !== undefined) this.#hold(intent.object, loadHolder(intent.loadId));
       this.#pending(intent.loadId, 0).put(intentKey, Buffer.from(JSON.stringify(intent)));
       for (const [index, { name, describe }] of programs.entries()) {
         const data = new ProgramData(this.#pending(intent.loadId, index + 1));
@@ -68,22 +70,17 @@ export class ProgramStore {
     });
   }
 
-  /** What is under way, or was when its process died. What cannot be read any more is dropped. */
+  /** What is under way, or was when its process died; not what is damaged. */
   intents(): LoadIntent[] {
     return this.#environment.snapshot(() =>
-      this.#environment
-        .tree("pending")
-        .keys()
-        .filter((key) => key.subarray(20).equals(intentKey))
-        .map((key) => this.#readIntent(key.toString("hex", 0, 16))),
+      this.#pendingLoads().flatMap((loadId) => this.#readIntent(loadId) ?? []),
     );
   }
 
   /** Takes a load over whose process has died. False when another process was first. */
   takeOver(intent: LoadIntent, owner: ProcessIdentity): boolean {
     return this.#environment.commit(() => {
-      const row = this.#pending(intent.loadId, 0).get(intentKey);
-      if (row?.toString() !== JSON.stringify(intent)) return false;
+      if (JSON.stringify(this.#readIntent(intent.loadId)) !== JSON.stringify(intent)) return false;
       this.#pending(intent.loadId, 0).put(intentKey, Buffer.from(JSON.stringify({ ...intent, owner })));
       return true;
     });
@@ -92,20 +89,24 @@ export class ProgramStore {
   /** After the load: the trees move to the ids of the kernel, in the order of the intent. */
   finish(intent: LoadIntent, kernel: ReadonlyMap<string, KernelProgram>): number[] {
     return this.#environment.commit(() => {
+      if (this.#readIntent(intent.loadId) === undefined)
+        throw new BpfcacheError("CACHE_BUSY", "another process has undone this load", {
+          hint: "It took the process for dead; load again.",
+        });
       const programs = intent.programs.map((name) => {
         const program = kernel.get(name);
         if (program === undefined) throw new BpfcacheError("INTERNAL", `the load has no program ${name}`);
         return program;
       });
       const ids = programs.map((program, index) => this.#finishOne(intent, index, program, programs[0]?.id));
-      this.#dropPending(intent.loadId);
+      this.#dropPending(intent);
       return ids;
     });
   }
 
   /** The load has come to nothing. */
-  abandon(loadId: string): void {
-    this.#environment.commit(() => this.#dropPending(loadId));
+  abandon(intent: LoadIntent): void {
+    this.#environment.commit(() => this.#dropPending(intent));
   }
 
   /** Those of this boot, by id. */
@@ -183,11 +184,13 @@ export class ProgramStore {
     const isOld = this.#environment.snapshot(
       () =>
         this.archived().some(({ state }) => state !== "archived") ||
-        this.intents().some(({ bootId }) => bootId !== this.bootId),
+        this.#pendingLoads().some((loadId) => this.#readIntent(loadId)?.bootId !== this.bootId),
     );
     if (!isOld) return;
     this.#environment.commit(() => {
-      for (const { loadId, bootId } of this.intents()) if (bootId !== this.bootId) this.#dropPending(loadId);
+      for (const loadId of this.#pendingLoads())
+        if (this.#readIntent(loadId) === undefined) this.#forget(loadId);
+      for (const intent of this.intents()) if (intent.bootId !== this.bootId) this.#dropPending(intent);
       const programs = this.archived();
       for (const data of programs) {
         if (data.state === "archived") continue;
@@ -246,11 +249,12 @@ export class ProgramStore {
     this.#releaseHold(location.objectDigest, programHolder(bootId, id));
   }
 
-  #dropPending(loadId: string): void {
-    const first = new ProgramData(this.#pending(loadId, 1));
-    const { location } = first;
-    const object = location?.kind === "image" ? location.objectDigest : undefined;
+  #dropPending({ loadId, object }: LoadIntent): void {
     if (object !== undefined) this.#releaseHold(object, loadHolder(loadId));
+    this.#forget(loadId);
+  }
+
+  #forget(loadId: string): void {
     new KeyRange(this.#environment, "pending", loadPrefix(loadId)).clear();
   }
 
@@ -259,10 +263,21 @@ export class ProgramStore {
       release(this.#environment, "object", object, holder);
   }
 
-  #readIntent(loadId: string): LoadIntent {
-    const row = this.#pending(loadId, 0).get(intentKey);
-    if (row === undefined) throw new BpfcacheError("INTERNAL", `the load ${loadId} has no intent`);
-    return JSON.parse(row.toString()) as LoadIntent;
+  /** Every load that has a row in the tree. */
+  #pendingLoads(): string[] {
+    const keys = this.#environment.tree("pending").keys();
+    return [...new Set(keys.map(loadOfRow))];
+  }
+
+  /** Undefined also when it is damaged: the load has come to nothing then. */
+  #readIntent(loadId: string): LoadIntent | undefined {
+    try {
+      const row = this.#pending(loadId, 0).get(intentKey);
+      return row && (JSON.parse(row.toString()) as LoadIntent);
+    } catch (error) {
+      if (error instanceof DamagedRow) return undefined;
+      throw error;
+    }
   }
 
   #pending(loadId: string, number: number): KeyRange {

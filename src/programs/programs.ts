@@ -145,8 +145,7 @@ export class Programs {
       via === "bpftool" ? loadable.object.programs.filter(({ autoload }) => autoload) : chosen;
     const intent = this.#intentOf(loadable, chosen, loadedToo, loadId, directory);
     const pending = chosen.map((program) => pendingOf(program, loadable, directory, options, owner));
-    const held = loadable.location.kind === "image" ? loadable.location.objectDigest : undefined;
-    this.#store.begin(intent, pending, held);
+    this.#store.begin(intent, pending);
     let isMade = false;
     try {
       directory.make();
@@ -162,6 +161,7 @@ export class Programs {
       const kernel = await (await this.#loader(via)).load(plan, signal);
       for (const name of intent.pinned.programs)
         if (!intent.programs.includes(name)) directory.unpinProgram(name);
+      unstage(intent.staging); // With the intent its place is forgotten.
       const ids = this.#store.finish(intent, kernel);
       return ids.map((id) => describeProgram(this.#require(id)));
     } catch (error) {
@@ -175,7 +175,7 @@ export class Programs {
   #undo(intent: LoadIntent, directory: LoadDirectory | undefined, cause: unknown): void {
     try {
       directory?.remove();
-      this.#store.abandon(intent.loadId);
+      this.#store.abandon(intent);
     } catch (error) {
       const { message } = toBpfcacheError(error);
       throw new BpfcacheError("TOOL_FAILED", `a load that failed could not be undone: ${message}`, { cause });
@@ -183,7 +183,7 @@ export class Programs {
   }
 
   #intentOf(
-    { object }: Loadable,
+    { object, location }: Loadable,
     chosen: readonly BpfProgram[],
     pinned: readonly BpfProgram[],
     loadId: string,
@@ -193,6 +193,7 @@ export class Programs {
       loadId,
       bootId: this.#store.bootId,
       owner: thisProcess(),
+      object: location.kind === "image" ? location.objectDigest : undefined,
       directory: directory.path,
       staging: stagingOf(loadId),
       programs: chosen.map(({ name }) => name),

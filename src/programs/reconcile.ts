@@ -54,7 +54,7 @@ export class Reconciliation {
       );
     } else {
       directory.remove();
-      this.#store.abandon(intent.loadId);
+      this.#store.abandon(intent);
     }
     unstage(intent.staging);
   }

@@ -45,6 +45,6 @@ function readableLine(line: string): string[] {
   const [, number, instruction] = instructionPattern.exec(line) ?? [];
   if (instruction !== undefined) return [`    ${number}: ${instruction.trim()}`];
   const [, text, place] = sourcePattern.exec(line) ?? [];
-  if (text !== undefined) return [place === undefined ? text : `${place}: ${text}`];
+  if (text !== undefined) return [[place, text.trim()].filter(Boolean).join(": ")];
   return line === "" || statePattern.test(line) ? [] : [line];
 }

@@ -31,6 +31,11 @@ export function loadPrefix(loadId: string): Buffer {
   return Buffer.from(loadId, "hex");
 }
 
+/** The load that a row of the tree pending belongs to. */
+export function loadOfRow(key: Buffer): string {
+  return key.toString("hex", 0, 16);
+}
+
 /** Number 0 is the load itself, its programs are counted from 1. */
 export function pendingPrefix(loadId: string, number: number): Buffer {
   return Buffer.concat([loadPrefix(loadId), uint32(number)]);
