@@ -16,6 +16,7 @@ import type {
   ScrubOptions,
   SeedOptions,
 } from "./options.js";
+import { Programs } from "./programs/programs.js";
 import { type BatchResult, takeAll } from "./pull/batch.js";
 import type { ListedImage } from "./pull/image-list.js";
 import { lockedDigest } from "./pull/lock.js";
@@ -39,6 +40,8 @@ import type { ListFilter } from "./store/list.js";
 import type { PruneOptions, PruneResult } from "./store/prune.js";
 import { manifestDigestOf, type RefRecord, rootDigestOf } from "./store/records.js";
 import type { ScrubReport } from "./store/scrub/scrub.js";
+import { StateStore } from "./store/state-store.js";
+import type { StateTree } from "./store/state-tree.js";
 import { Store } from "./store/store.js";
 import { toVerdict } from "./store/verdicts.js";
 import { Trust } from "./trust/trust.js";
@@ -58,12 +61,15 @@ export class BytecodeCache {
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #servers: RegistryServer[] = [];
   readonly #registry: ImageSource;
+  readonly #state: StateStore;
+  /** What is loaded from this cache, and the loader. */
+  readonly programs: Programs;
 
   /** @internal Use `openCache`. */
   static open(options: CacheOptions): BytecodeCache {
-    const { directory, maxBytes, evictionGraceMs } = options;
+    const { directory, maxBytes, evictionGraceMs, bootId } = options;
     const budget = budgetOf(maxBytes, evictionGraceMs);
-    const store = Store.open({ directory, limits: withLimits(options.limits), budget });
+    const store = Store.open({ directory, limits: withLimits(options.limits), budget, bootId });
     if (store.recovery !== undefined) emit(options.onEvent, { event: "recovered", ...store.recovery });
     try {
       return new BytecodeCache(store, options);
@@ -78,6 +84,15 @@ export class BytecodeCache {
     this.#options = options;
     this.#trust = Trust.open(store, options.trust);
     this.#puller = new Puller(store, withLimits(options.limits), this.#trust);
+    this.#state = new StateStore(() => store.environment, false);
+    this.programs = new Programs(store.environment, {
+      toolTimeoutMs: this.#limits.toolTimeoutMs,
+      read: async (reference, pullPolicy, how, signal) => {
+        if (pullPolicy !== "Never")
+          await this.pull(reference, { pullPolicy, platform: how.platform, signal });
+        return this.bytecode(reference, how);
+      },
+    });
     this.#registry =
       options.via === "oras"
         ? new LazySource("oras", () => openOras(options))
@@ -328,6 +343,16 @@ export class BytecodeCache {
    */
   async compact(): Promise<Compaction> {
     return this.#track(() => this.#store.compact());
+  }
+
+  /** A tree of the user's own in the cache's database; see `openStore`. */
+  tree(name: string): StateTree {
+    return this.#state.tree(name);
+  }
+
+  /** Runs `work` as one transaction over all trees of the user's own; see `StateStore.transaction`. */
+  transaction<T>(work: () => T): T {
+    return this.#state.transaction(work);
   }
 
   /** Serves the cache as a read-only OCI registry, on 127.0.0.1 unless told otherwise. Throws USAGE. */

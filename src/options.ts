@@ -40,6 +40,8 @@ export interface CacheOptions {
   readonly trust?: TrustOptions | undefined;
   /** Receives the events of every call. It must not throw. */
   readonly onEvent?: EventSink | undefined;
+  /** @internal Which boot this is said to be, for tests. */
+  readonly bootId?: string | undefined;
 }
 
 export interface RegistryConfig {

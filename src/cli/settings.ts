@@ -8,7 +8,7 @@ import { type PullPolicy, parsePullPolicy } from "../pull/policy.js";
 import type { Arguments } from "./arguments.js";
 import { type ProgressStyle, progressStyles } from "./progress.js";
 import { parseSize } from "./size.js";
-import type { OptionSpec } from "./verb.js";
+import type { OptionSpec, VerbSpec } from "./verb.js";
 
 export const globalOptions: readonly OptionSpec[] = [
   { name: "cache-dir", value: "DIR", summary: "where the cache is (BPFCACHE_DIR)" },
@@ -76,7 +76,11 @@ export interface Settings {
 }
 
 /** Throws USAGE for a value that makes no sense. */
-export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv): Settings {
+export function readSettings(
+  options: Arguments,
+  environment: NodeJS.ProcessEnv,
+  verb: Pick<VerbSpec, "options"> = { options: [] },
+): Settings {
   const platform = options.value("platform");
   const platforms =
     platform === undefined || platform === "all" ? [] : platform.split(",").map(parsePlatform);
@@ -93,7 +97,8 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
     maxAgeMs: maxAge === undefined ? undefined : parseDuration(maxAge),
     maxBytes: maxSize === undefined ? undefined : parseSize(maxSize),
     isOffline: options.isSet("offline"),
-    via: parseVia(options.value("via")),
+    // A verb may have an option of this name for what is its own to choose.
+    via: verb.options.some(({ name }) => name === "via") ? undefined : parseVia(options.value("via")),
     jobs: jobs === undefined ? undefined : parseJobs(jobs),
     authFile: options.value("authfile"),
     caFile: options.value("ca-file"),

@@ -107,6 +107,11 @@ export class Store {
     return this.#environment.directory;
   }
 
+  /** For what keeps a state of its own in the database. */
+  get environment(): Environment {
+    return this.#environment;
+  }
+
   /** That the files were damaged when they were opened, and what became of them. */
   get recovery(): Recovery | undefined {
     return this.#environment.recovery;
