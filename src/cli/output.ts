@@ -17,6 +17,13 @@ export class Output {
     process.stdout.write(this.isJson ? `${JSON.stringify(document, null, 2)}\n` : text());
   }
 
+  /** What is said besides, on stderr; with --json it is in the document instead. */
+  note(text: () => string): void {
+    if (this.isJson) return;
+    this.#beforePrinting();
+    process.stderr.write(text());
+  }
+
   /** An error, on stderr. Returns the exit status. */
   error(error: BpfcacheError): number {
     const { code, message, reference, hint } = error;

@@ -7,6 +7,7 @@ import type { BatchResult } from "../pull/batch.js";
 import { type ListedImage, parseImageList } from "../pull/image-list.js";
 import { encodeLock, readLock } from "../pull/lock.js";
 import { describeBatch } from "./describe.js";
+import { describeExplanation, explain, Story } from "./explain.js";
 import { expandShortNames } from "./short-names.js";
 import type { VerbContext } from "./verb.js";
 import { requireAllTaken, withCache } from "./with-cache.js";
@@ -25,10 +26,16 @@ export async function run(context: VerbContext): Promise<void> {
   const referrers = options.isSet("referrers");
   const lockFile = options.value("lock");
   const lock = options.isSet("locked") ? await readLock(requireLockFile(lockFile)) : undefined;
-  const result = await withCache(context, (cache) =>
+  const story = options.isSet("explain") ? new Story(context.onEvent) : undefined;
+  const result = await withCache({ ...context, onEvent: story?.onEvent ?? context.onEvent }, (cache) =>
     cache.prefetch(images, { jobs, maxAgeMs, allPlatforms, strict, referrers, lock, signal }),
   );
-  output.result(result, () => describeBatch(result));
+  const explanations = story?.references.map((each) => [each, explain(story.of(each))] as const);
+  output.result({ ...result, ...(explanations && { explain: Object.fromEntries(explanations) }) }, () =>
+    describeBatch(result),
+  );
+  for (const [reference, explanation] of explanations ?? [])
+    output.note(() => describeExplanation(reference, explanation));
   if (lockFile !== undefined && lock === undefined) await writeLock(lockFile, result, context);
   requireAllTaken(result, result.images.length + result.failed.length, signal);
 }

@@ -18,6 +18,11 @@ const referrers: OptionSpec = {
   summary: "also keep signatures and attestations",
 };
 
+const explain: OptionSpec = {
+  name: "explain",
+  summary: "say why it was a hit or a miss, who was asked, what was reused and verified",
+};
+
 /** Every verb, in the order help lists them. */
 export const verbs: readonly VerbSpec[] = [
   {
@@ -36,6 +41,7 @@ export const verbs: readonly VerbSpec[] = [
       { name: "locked", summary: "take just what the lock says, whatever the tags mean today" },
       strict,
       referrers,
+      explain,
     ],
     examples: [
       "prefetch quay.io/org/xdp:v1 quay.io/org/tc:v2",
@@ -50,8 +56,12 @@ export const verbs: readonly VerbSpec[] = [
     name: "pull",
     usage: "REF",
     summary: "pull one image",
-    options: [strict, referrers],
-    examples: ["pull quay.io/org/xdp:v1", "pull --pull-policy Always quay.io/org/xdp:latest"],
+    options: [strict, referrers, explain],
+    examples: [
+      "pull quay.io/org/xdp:v1",
+      "pull --pull-policy Always quay.io/org/xdp:latest",
+      "pull --explain quay.io/org/xdp:v1",
+    ],
     words: one,
     load: () => import("./pull.js"),
   },
@@ -156,6 +166,7 @@ export const verbs: readonly VerbSpec[] = [
         multiple: true,
         summary: "set a variable in the copy: 7, -1, 0x1f, true, text, 80,443 or hex:00ff",
       },
+      explain,
     ],
     examples: [
       "cat quay.io/org/xdp:v1 -o xdp.o",

@@ -5,13 +5,44 @@ export type CacheEvent = { readonly v: 1; readonly time: string } & CacheEventBo
 
 export type CacheEventBody =
   /** The reference was found here; nothing is fetched. */
-  | { readonly event: "hit"; readonly reference: string; readonly digest: string }
+  | {
+      readonly event: "hit";
+      readonly reference: string;
+      readonly digest: string;
+      readonly reason: HitReason;
+    }
+  /** What is here does not answer: the source has to be asked, if the policy allows that. */
+  | {
+      readonly event: "miss";
+      readonly reference: string;
+      readonly reason: MissReason;
+      /** When the source last confirmed what is here; absent when nothing is. */
+      readonly checkedAt?: string;
+    }
+  /** Needed, and not asked for: it is in the cache, or another pull of this process is bringing it. */
+  | {
+      readonly event: "reused";
+      readonly reference: string;
+      readonly kind: ContentName;
+      readonly digest: string;
+      readonly bytes: number;
+      readonly from: "cache" | "download";
+    }
+  /** An object has been hashed, and is what a loader will be promised. */
+  | {
+      readonly event: "verified";
+      readonly reference: string;
+      readonly digest: string;
+      readonly bytes: number;
+    }
   /** The source was asked what the reference names. */
   | {
       readonly event: "resolved";
       readonly reference: string;
       readonly digest: string;
       readonly unchanged: boolean;
+      /** Of the document that the source sent. */
+      readonly bytes: number;
     }
   | {
       readonly event: "fetching";
@@ -73,6 +104,7 @@ export type CacheEventBody =
   | {
       readonly event: "request";
       readonly reference?: string;
+      readonly role: RequestRole;
       readonly method: string;
       readonly url: string;
       readonly status: number;
@@ -86,6 +118,8 @@ export type CacheEventBody =
       readonly attempt: number;
       readonly delayMs: number;
       readonly reason: string;
+      /** Why a mirror was passed over; absent when the same place is asked again. */
+      readonly code?: ErrorCode;
     }
   /** The database was damaged when it was opened: its files are in `movedTo`, and the cache began anew. */
   | {
@@ -97,6 +131,26 @@ export type CacheEventBody =
     }
   /** Something the user should know that changes nothing: a registry's Warning header, a suspicious label. */
   | { readonly event: "warning"; readonly reference?: string; readonly message: string };
+
+/**
+ * Why the cache answered: `fresh` the policy does not ask for what is here, `digest` what a digest names never changes,
+ * `locked` it is what the lock says, `never` nothing may be asked, `shared` another process has just brought it.
+ */
+export type HitReason = "fresh" | "digest" | "locked" | "never" | "shared";
+
+/**
+ * Why it did not: `absent` nothing is here, `policy` Always asks, `stale` it was checked longer ago than allowed,
+ * `damaged` it is not what it was, `locked` the lock says something else, `platforms` only the source knows all of them.
+ */
+export type MissReason = (typeof missReasons)[number];
+
+export const missReasons = ["absent", "policy", "stale", "damaged", "locked", "platforms"] as const;
+
+/** Whom an HTTP request went to: where it was sent on by one of the others, it is a `redirect`. */
+export type RequestRole = "registry" | "mirror" | "token" | "redirect";
+
+/** A part of an image; `image` is all of it, extracted. */
+export type ContentName = "manifest" | "config" | "layer" | "image";
 
 /** Receives events as they happen, in the same turn. It must not throw. */
 export type EventSink = (event: CacheEvent) => void;

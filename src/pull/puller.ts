@@ -1,5 +1,5 @@
 import { BpfcacheError, throwIfAborted } from "../core/errors.js";
-import { emit } from "../core/events.js";
+import { emit, type HitReason, type MissReason } from "../core/events.js";
 import type { Limits } from "../core/limits.js";
 import { formatPlatform, parsePlatform } from "../core/platform.js";
 import { parseManifest } from "../image/manifest.js";
@@ -13,7 +13,7 @@ import { manifestDigestOf, type RootRecord, rootDigestOf } from "../store/record
 import type { Store } from "../store/store.js";
 import type { Downloads } from "./content.js";
 import { Flights } from "./flights.js";
-import { Pull } from "./pull.js";
+import { emitVerified, Pull } from "./pull.js";
 import { keepReferrers } from "./referrers.js";
 import { requestAsItWas, unlessGone } from "./repair.js";
 import { askedReference, type PullOutcome, type PullRequest } from "./request.js";
@@ -42,8 +42,9 @@ export class Puller {
   async #pullImage(request: PullRequest): Promise<PullOutcome> {
     throwIfAborted(request.signal);
     const cached = this.#findUsable(request);
-    const hit = cached && this.#hit(request, cached);
+    const hit = cached && this.#hit(request, cached, hitReason(request));
     if (hit !== undefined) return hit;
+    this.#emitMiss(request, cached);
     // A root that is given is what it was already.
     const asItWas =
       cached && request.root === undefined ? requestAsItWas(this.#store, request, cached) : undefined;
@@ -85,6 +86,7 @@ export class Puller {
       if (cached.length === 0) throw notCached(reference);
       return allOrFirstFailure(cached);
     }
+    emit(onEvent, { event: "miss", reference: reference.toString(), reason: "platforms" });
     let requests = 0;
     const resolution = await source.resolve(askedReference(request), {
       signal,
@@ -149,15 +151,29 @@ export class Puller {
     return isStale ? undefined : record;
   }
 
-  #hit(request: PullRequest, record: RootRecord): PullOutcome | undefined {
+  #hit(request: PullRequest, record: RootRecord, reason: HitReason): PullOutcome | undefined {
     const { reference, platform, onEvent } = request;
     if (!this.#store.isIntact(record)) return undefined;
     if (request.strict === true) requireStored(this.#store, record, reference);
     const adopted = this.#store.adopt(reference, platform, record, Date.now());
     if (adopted === undefined) return undefined;
     this.#store.noteUse(manifestDigestOf(record), Date.now());
-    emit(onEvent, { event: "hit", reference: reference.toString(), digest: rootDigestOf(record) });
+    emit(onEvent, { event: "hit", reference: reference.toString(), digest: rootDigestOf(record), reason });
+    emitVerified(onEvent, reference.toString(), record.objects);
     return { from: "cache", requests: 0, bytesFetched: 0, record: adopted };
+  }
+
+  /** What files bring is not asked for by a miss, and a root that is given has been asked for already. */
+  #emitMiss(request: PullRequest, damaged: RootRecord | undefined): void {
+    const { reference, platform, source, root, onEvent } = request;
+    if (source.isLocal === true || root !== undefined) return;
+    const known = this.#store.findReference(reference, platform);
+    emit(onEvent, {
+      event: "miss",
+      reference: reference.toString(),
+      reason: damaged === undefined ? missReason(request, known !== undefined) : "damaged",
+      ...(known !== undefined && { checkedAt: new Date(known.checkedAt).toISOString() }),
+    });
   }
 
   /**
@@ -198,8 +214,21 @@ export class Puller {
       onWaiting: () => emit(request.onEvent, { event: "waiting", reference: reference.toString() }),
     });
     const found = this.#findUsable(request);
-    return found && this.#hit(request, found);
+    return found && this.#hit(request, found, "shared");
   }
+}
+
+function hitReason({ policy, reference, lockedTo }: PullRequest): HitReason {
+  if (lockedTo !== undefined) return "locked";
+  if (reference.digest !== undefined) return "digest";
+  return policy === "Never" ? "never" : "fresh";
+}
+
+/** Of what `findUsable` has not found; `isHere` in some other state. */
+function missReason({ policy, lockedTo, reference }: PullRequest, isHere: boolean): MissReason {
+  if (!isHere || reference.digest !== undefined) return "absent";
+  if (lockedTo !== undefined) return "locked";
+  return policy === "Always" ? "policy" : "stale";
 }
 
 /** The results when all have ended well, else the first failure, after all have ended. */
