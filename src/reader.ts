@@ -1,3 +1,4 @@
+import { publishOnly } from "./core/channels.js";
 import { hostPlatform, normalizePlatform, type Platform, parsePlatform } from "./core/platform.js";
 import { parseReference } from "./core/reference.js";
 import type { Bytecode, BytecodeDescription, BytecodeOptions } from "./store/bytecode.js";
@@ -38,7 +39,9 @@ export class BytecodeReader {
    * const { bytes } = reader.bytecode("quay.io/org/program:v1", { globals: { limit: 100, interface_name: "eth0" } });
    */
   bytecode(reference: string, options: ReadOptions = {}): Bytecode {
-    return this.#store.bytecode(parseReference(reference), platformOf(options.platform), options);
+    const bytecode = this.#store.bytecode(parseReference(reference), platformOf(options.platform), options);
+    publishRead(bytecode);
+    return bytecode;
   }
 
   /**
@@ -51,7 +54,16 @@ export class BytecodeReader {
     use: (view: Uint8Array, description: BytecodeDescription) => T,
     options: ReadOptions = {},
   ): T {
-    return this.#store.withBytecode(parseReference(reference), platformOf(options.platform), options, use);
+    const tellUse = (view: Uint8Array, description: BytecodeDescription): T => {
+      publishRead(description);
+      return use(view, description);
+    };
+    return this.#store.withBytecode(
+      parseReference(reference),
+      platformOf(options.platform),
+      options,
+      tellUse,
+    );
   }
 
   /**
@@ -87,6 +99,11 @@ export class BytecodeReader {
  */
 export function openReader(options: ReaderOptions): BytecodeReader {
   return new BytecodeReader(Store.open({ directory: options.directory, readOnly: true }));
+}
+
+/** @internal Tells the channel bpfcache:read, if anybody listens there. */
+export function publishRead({ reference, digest, size }: BytecodeDescription): void {
+  publishOnly("read", () => ({ event: "read", reference, digest, bytes: size }));
 }
 
 /** @internal */

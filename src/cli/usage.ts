@@ -1,3 +1,5 @@
+import { BpfcacheError } from "../core/errors.js";
+import { prometheusText } from "../serve/prometheus.js";
 import type { ImageUsage, Usage } from "../store/disk-usage.js";
 import { formatBytes, plural, table } from "./output.js";
 import type { VerbContext } from "./verb.js";
@@ -6,8 +8,16 @@ import { withCache } from "./with-cache.js";
 const barLength = 20;
 
 export async function run(context: VerbContext): Promise<void> {
+  const { options, output } = context;
+  const format = options.value("format") ?? "text";
+  if (format === "prometheus") {
+    const metrics = await withCache(context, async (cache) => cache.metrics());
+    return output.result(metrics, () => prometheusText(metrics));
+  }
+  if (format !== "text")
+    throw new BpfcacheError("USAGE", `--format takes text or prometheus, not ${JSON.stringify(format)}`);
   const usage = await withCache(context, async (cache) => cache.usage());
-  context.output.result(usage, () => describe(usage));
+  output.result(usage, () => describe(usage));
 }
 
 function describe(usage: Usage): string {

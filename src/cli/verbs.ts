@@ -227,8 +227,15 @@ export const verbs: readonly VerbSpec[] = [
     aliases: ["df"],
     usage: "",
     summary: "show what takes the space",
-    options: [],
-    examples: ["usage", "usage --max-size 500M --json"],
+    options: [
+      {
+        name: "format",
+        value: "FORMAT",
+        summary:
+          "text (default), or prometheus: what the cache has done and holds, for its textfile collector",
+      },
+    ],
+    examples: ["usage", "usage --max-size 500M --json", "usage --format prometheus"],
     words: { min: 0, max: 0 },
     load: () => import("./usage.js"),
   },

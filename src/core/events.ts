@@ -28,7 +28,7 @@ export type CacheEventBody =
       readonly bytes: number;
       readonly from: "cache" | "download";
     }
-  /** An object has been hashed, and is what a loader will be promised. */
+  /** An object has been hashed by this process, and is what a loader will be promised. */
   | {
       readonly event: "verified";
       readonly reference: string;
@@ -84,6 +84,8 @@ export type CacheEventBody =
       readonly digest: string;
       readonly bytes: number;
     }
+  /** A loader was given an object. Only diagnostics channels tell of it. */
+  | { readonly event: "read"; readonly reference: string; readonly digest: string; readonly bytes: number }
   | { readonly event: "removed"; readonly reference: string; readonly bytes: number }
   /** It was removed because the cache has a budget and something else needed the room. */
   | {

@@ -13,6 +13,7 @@ import {
 } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { type Compaction, compact } from "./compact.js";
+import { Counters } from "./counters.js";
 import type { Recovery } from "./damage.js";
 import { DamagedRow, decodeRow, recordAt, soundRecordAt } from "./damaged-row.js";
 import { type Usage, usageOf } from "./disk-usage.js";
@@ -37,6 +38,7 @@ import { Leases } from "./leases.js";
 import { type ListFilter, listImages } from "./list.js";
 import { find, findReference } from "./lookup.js";
 import { abandonLost, type LostReference, lostReferences } from "./lost.js";
+import { type Metrics, metricsOf } from "./metrics.js";
 import { type PruneOptions, type PruneResult, prune } from "./prune.js";
 import { type Publication, type PublishedBlob, publish, putReference } from "./publish.js";
 import { hashOfContent, quarantine } from "./quarantine.js";
@@ -84,6 +86,8 @@ export class Store {
   readonly #budget: Budget | undefined;
   /** How registries want to be authenticated to. */
   readonly hosts: HostMemory;
+  /** What happens to the cache, for monitoring. */
+  readonly counters: Counters;
 
   private constructor(environment: Environment, limits: Limits, budget: Budget | undefined) {
     this.#environment = environment;
@@ -92,6 +96,7 @@ export class Store {
     this.#objects = new ObjectVerifier();
     this.#bytecode = new BytecodeAccess(environment, this.#objects);
     this.hosts = new HostMemory(environment);
+    this.counters = new Counters(environment);
   }
 
   /** See `Environment.open`. */
@@ -185,6 +190,11 @@ export class Store {
 
   usage(): Usage {
     return this.#read((environment) => usageOf(environment, this.#budget));
+  }
+
+  /** See `Metrics`. */
+  metrics(): Metrics {
+    return this.#read((environment) => metricsOf(environment, this.counters.all(), this.#budget));
   }
 
   /**
@@ -385,6 +395,7 @@ export class Store {
 
   close(): void {
     this.#leases.close();
+    this.counters.flush();
     this.#environment.close();
   }
 
@@ -411,7 +422,10 @@ export class Store {
     try {
       return read();
     } catch (error) {
-      if (error instanceof DamagedRow && !this.#environment.isReadOnly) quarantine(this.#environment, error);
+      if (error instanceof DamagedRow && !this.#environment.isReadOnly) {
+        this.counters.add("verifyFailures.cache");
+        quarantine(this.#environment, error);
+      }
       throw error;
     }
   }
