@@ -75,6 +75,15 @@ export type CacheEventBody =
       readonly code: ErrorCode;
       readonly message: string;
     }
+  /** A round of a list that is followed has ended; the next begins in so many milliseconds. */
+  | {
+      readonly event: "followed";
+      readonly images: number;
+      /** Those of which something came. */
+      readonly changed: number;
+      readonly failed: number;
+      readonly nextMs: number;
+    }
   /** A file has gone into an export; `bytes` counts all so far. */
   | { readonly event: "exporting"; readonly path: string; readonly bytes: number }
   /** The export is complete, and the image is in it. */
