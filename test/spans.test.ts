@@ -1,3 +1,5 @@
+import { cpSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
 import {
   type Attributes,
   type Context,
@@ -8,7 +10,11 @@ import {
   trace,
 } from "@opentelemetry/api";
 import { afterAll, beforeEach, describe, expect, it } from "vitest";
-import { failureOf, imageNamed, openTestCache, startRegistry } from "./pull/support.js";
+import { failureOf, imageNamed, openTestCache, startRegistry, temporaryDirectory } from "./pull/support.js";
+import { mainProgram, run } from "./reliability/processes.js";
+
+const dist = dirname(dirname(mainProgram));
+const packages = join(dirname(dist), "node_modules");
 
 /** A span as a tracer of OpenTelemetry's SDK would export it. */
 interface Recorded {
@@ -151,5 +157,28 @@ describe("OpenTelemetry", () => {
       attributes: { "error.type": "NOT_FOUND" },
     });
     expect(request).toMatchObject({ status: { code: 2 } });
+  });
+
+  it("is not needed: a cache is the same where its API is not installed", async () => {
+    const registry = await startRegistry();
+    registry.add("org/prog:v1", imageNamed("count"));
+    const directory = temporaryDirectory();
+    cpSync(dist, join(directory, "dist"), { recursive: true });
+    writeFileSync(join(directory, "package.json"), '{"type":"module"}');
+    mkdirSync(join(directory, "node_modules"));
+    for (const name of readdirSync(packages).filter(
+      (each) => each !== "@opentelemetry" && !each.startsWith("."),
+    ))
+      symlinkSync(join(packages, name), join(directory, "node_modules", name));
+    const script = `
+      import { openCache } from "./dist/index.js";
+      const cache = await openCache({ platform: "linux/amd64" });
+      console.log((await cache.pull("${registry.reference("org/prog:v1")}")).from);
+      await cache.close();
+      await import("@opentelemetry/api").catch(({ code }) => console.log(code));`;
+    const { stdout, stderr } = await run(process.execPath, ["--input-type=module", "-e", script], {
+      cwd: directory,
+    });
+    expect({ stdout, stderr }).toEqual({ stdout: "registry\nERR_MODULE_NOT_FOUND\n", stderr: "" });
   });
 });
