@@ -50,7 +50,9 @@ export class Spans {
     const span = this.#start(`bpfcache ${call.call}`, attributesOf(call));
     try {
       const inSpan = trace.setSpan(context.active(), span);
-      const result = await context.with(inSpan, () => this.#current.run(span, work));
+      // Where nobody records, events are not put into spans: no promise of the program need be tracked for that.
+      const told = span.isRecording() ? () => this.#current.run(span, work) : work;
+      const result = await context.with(inSpan, told);
       span.setAttributes(resultAttributes(result));
       return result;
     } catch (thrown) {
