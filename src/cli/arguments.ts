@@ -28,14 +28,18 @@ export class Arguments {
 }
 
 export interface CommandLine {
-  /** The first word that is not an option or its value. */
+  /** The first word that is not an option or its value, or the first two. */
   readonly verb: string | undefined;
-  /** Everything but that word. */
+  /** Everything but that. */
   readonly rest: readonly string[];
 }
 
 /** Finds the verb, whether global options stand before or after it. */
-export function findVerb(argv: readonly string[], globalOptions: readonly OptionSpec[]): CommandLine {
+export function findVerb(
+  argv: readonly string[],
+  globalOptions: readonly OptionSpec[],
+  isFirstWord: (word: string) => boolean,
+): CommandLine {
   const { tokens } = parseArgs({
     args: [...argv],
     options: toParseArgs(globalOptions),
@@ -43,9 +47,13 @@ export function findVerb(argv: readonly string[], globalOptions: readonly Option
     strict: false,
     tokens: true,
   });
-  const verb = tokens.find((token) => token.kind === "positional");
+  const [verb, second] = tokens.filter((token) => token.kind === "positional");
   if (verb === undefined) return { verb: undefined, rest: argv };
-  return { verb: verb.value, rest: argv.filter((_, index) => index !== verb.index) };
+  const words = second !== undefined && isFirstWord(verb.value) ? [verb, second] : [verb];
+  return {
+    verb: words.map(({ value }) => value).join(" "),
+    rest: argv.filter((_, index) => words.every((word) => word.index !== index)),
+  };
 }
 
 /** Throws USAGE for an unknown option or one without its value. */

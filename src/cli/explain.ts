@@ -114,6 +114,7 @@ const missSentences: Readonly<Record<MissReason, string>> = {
   policy: "It is here, and the policy Always asks whether it still means the same.",
   stale: "It is here, and was checked longer ago than --max-age allows.",
   damaged: "A miss: what was here is damaged, and is taken in again.",
+  unapproved: "It is here, and the trust policy in force does not approve it with the signatures that are.",
   locked: "A miss: the lock says something else than what is here.",
   platforms: "Which platforms there are only its source knows: that was asked.",
 };

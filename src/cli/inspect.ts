@@ -33,6 +33,12 @@ function describe(image: ImageDetails): string {
       cells: ["attachment", `${digest}  ${printable(name)}, ${kind}, ${formatBytes(size)}`],
     })),
     ...referrersTo([image.rootDigest, image.manifestDigest], image.referrers),
+    ...image.verdicts.map(({ decision, reason, rule, decidedAt }) => ({
+      cells: [
+        "trust",
+        `${decision}: ${printable(reason)} (rule ${printable(rule ?? "default")}, ${decidedAt})`,
+      ],
+    })),
     ...image.warnings.map((warning) => ({ cells: ["warning", printable(warning)] })),
     ...image.objects.map(describeObject),
   ];

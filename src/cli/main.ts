@@ -7,19 +7,24 @@ import { startProgress } from "./progress.js";
 import { globalOptions, readSettings } from "./settings.js";
 import { expandShortNames } from "./short-names.js";
 import type { VerbSpec } from "./verb.js";
-import { findVerbSpec } from "./verbs.js";
+import { findVerbSpec, isFirstWord, verbs } from "./verbs.js";
 
 const interruptedStatus = 130;
 
 async function main(argv: readonly string[]): Promise<number> {
   const output = new Output(argv.includes("--json"));
   try {
-    const { verb: name, rest } = findVerb(argv, globalOptions);
+    const { verb: name, rest } = findVerb(argv, globalOptions, isFirstWord);
     if (name === undefined) return showHelp(argv);
     const verb = findVerbSpec(name);
     if (verb === undefined) {
       throw new BpfcacheError("USAGE", `there is no verb ${JSON.stringify(name)}`, {
-        hint: "bpfcache --help lists them.",
+        hint: isFirstWord(name)
+          ? `They are ${verbs
+              .filter((each) => each.name.startsWith(`${name} `))
+              .map((each) => each.name)
+              .join(", ")}.`
+          : "bpfcache --help lists them.",
       });
     }
     return await runVerb(verb, rest);
@@ -45,7 +50,7 @@ async function runVerb(verb: VerbSpec, argv: readonly string[]): Promise<number>
   if (words.length < verb.words.min || words.length > verb.words.max) {
     throw new BpfcacheError("USAGE", `usage: bpfcache ${[verb.name, verb.usage].join(" ").trim()}`);
   }
-  const settings = readSettings(options, process.env);
+  const settings = readSettings(options, process.env, verb);
   if (settings.allPlatforms && verb.takesAllPlatforms !== true) {
     throw new BpfcacheError("USAGE", `${verb.name} takes one platform`, {
       hint: "prefetch, seed and export take all.",

@@ -151,11 +151,19 @@ export type HitReason = "fresh" | "digest" | "locked" | "never" | "shared";
 
 /**
  * Why it did not: `absent` nothing is here, `policy` Always asks, `stale` it was checked longer ago than allowed,
- * `damaged` it is not what it was, `locked` the lock says something else, `platforms` only the source knows all of them.
+ * `damaged` it is not what it was, `unapproved` the trust policy in force has not approved it, `locked` the lock says something else, `platforms` only the source knows all of them.
  */
 export type MissReason = (typeof missReasons)[number];
 
-export const missReasons = ["absent", "policy", "stale", "damaged", "locked", "platforms"] as const;
+export const missReasons = [
+  "absent",
+  "policy",
+  "stale",
+  "damaged",
+  "unapproved",
+  "locked",
+  "platforms",
+] as const;
 
 /** Whom an HTTP request went to: where it was sent on by one of the others, it is a `redirect`. */
 export type RequestRole = "registry" | "mirror" | "token" | "redirect";

@@ -19,6 +19,10 @@ const verbs = [
   "compact",
   "scrub",
   "serve",
+  "program load",
+  "program list",
+  "program get",
+  "program unload",
 ];
 
 describe("--help", () => {
@@ -31,7 +35,7 @@ describe("--help", () => {
 
   it.each(verbs)("of %s shows its usage, its options and an example", async (verb) => {
     using user = new User();
-    const { status, stdout, stderr } = await user.bpfcache([verb, "--help"]);
+    const { status, stdout, stderr } = await user.bpfcache([...verb.split(" "), "--help"]);
     expect(stdout).toMatch(new RegExp(`^Usage: bpfcache ${verb}\\b`, "m"));
     expect(stdout).toContain("--cache-dir DIR");
     expect(stdout).toMatch(new RegExp(`^ {2}bpfcache ${verb}\\b`, "m"));
