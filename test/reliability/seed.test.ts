@@ -135,7 +135,9 @@ describe("seeding that is killed by SIGKILL", () => {
   }, 600_000);
   afterAll(() => directory?.[Symbol.dispose]());
 
-  it("leaves whole images and nothing else, and goes on in the next run", { timeout: 900_000 }, async () => {
+  it("leaves whole images and nothing else, and goes on in the next run", {
+    timeout: isSoak ? 3_600_000 : 300_000,
+  }, async () => {
     const random = randomFrom(seed);
     const archive = directory.join("small.tar");
     let [cache, before] = [directory.join("killed-0"), 0];
