@@ -50,9 +50,7 @@ export function policySchema() {
         .min(1, "must not be empty")
         .max(1_000)
         .optional(),
-      require: z
-        .union([z.enum(["any", "all"]), z.int().min(1, numbers)], numbers)
-        .optional(),
+      require: z.union([z.enum(["any", "all"]), z.int().min(1, numbers)], numbers).optional(),
     })
     .superRefine((found, context) => {
       const asks = hasConditions(found);
