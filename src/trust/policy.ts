@@ -116,7 +116,8 @@ class PolicyParser {
   }
 
   #document(): PolicyDocument {
-    const parsed = (schema ??= policySchema()).safeParse(this.#toml());
+    schema ??= policySchema();
+    const parsed = schema.safeParse(this.#toml());
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
     const unknown = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;
