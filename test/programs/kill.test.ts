@@ -48,7 +48,7 @@ describe.skipIf(noKernel)(`a process killed at work on programs${noKernel ?? ""}
       expect(complaints).toEqual([]);
       expect(acknowledged).toBeGreaterThan(kills / 2);
     },
-    times(120_000, 900_000),
+    times(180_000, 1_800_000),
   );
 
   /** Half of the kills come while the process starts and settles what the last one left, or soon after. */
@@ -69,10 +69,12 @@ describe.skipIf(noKernel)(`a process killed at work on programs${noKernel ?? ""}
     const complaints: string[] = [];
     const ids = programs.map(({ id }) => id);
     const [loaded, unloading, unloaded] = ["loaded", "unloading", "unloaded"].map(
-      (word) => new Set(said.filter((line) => line.startsWith(`${word} `)).map((line) => Number(line.split(" ")[1]))),
+      (word) =>
+        new Set(said.filter((line) => line.startsWith(`${word} `)).map((line) => Number(line.split(" ")[1]))),
     );
     for (const id of loaded ?? []) {
-      if (!ids.includes(id) && unloading?.has(id) !== true) complaints.push(`the program ${id} has been lost`);
+      if (!ids.includes(id) && unloading?.has(id) !== true)
+        complaints.push(`the program ${id} has been lost`);
     }
     for (const id of unloaded ?? []) if (ids.includes(id)) complaints.push(`the program ${id} has come back`);
     complaints.push(...programs.flatMap(faultsOf));
