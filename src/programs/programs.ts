@@ -93,7 +93,7 @@ export class Programs {
    * the verifier's log, and when bpftool is missing.
    */
   async load(reference: string, options: LoadOptions = {}): Promise<readonly ManagedProgram[]> {
-    const { programs = [], object, platform, globals = {}, pullPolicy = "Never", signal } = options;
+    const { programs = [], object, platform, globals, pullPolicy = "Never", signal } = options;
     const [program] = programs;
     const choice = { object, program, platform, globals };
     const bytecode = await this.#images.read(reference, pullPolicy, choice, signal);
@@ -102,7 +102,7 @@ export class Programs {
 
   /** The same with an object file, which stays where it is. */
   async loadFile(path: string, options: LoadOptions = {}): Promise<readonly ManagedProgram[]> {
-    return this.#load(fromFile(resolve(path), options.globals ?? {}), options);
+    return this.#load(fromFile(resolve(path), options.globals), options);
   }
 
   /** Throws TOOL_FAILED. */
@@ -162,8 +162,7 @@ export class Programs {
       for (const name of intent.pinned.programs)
         if (!intent.programs.includes(name)) directory.unpinProgram(name);
       unstage(intent.staging); // With the intent its place is forgotten.
-      const ids = this.#store.finish(intent, kernel);
-      return ids.map((id) => describeProgram(this.#require(id)));
+      return this.#store.finish(intent, kernel, describeProgram);
     } catch (error) {
       this.#undo(intent, isMade ? directory : undefined, error);
       throw error;

@@ -51,6 +51,7 @@ export class Reconciliation {
       this.#store.finish(
         intent,
         new Map(intent.programs.flatMap((name, i) => (kernel[i] === undefined ? [] : [[name, kernel[i]]]))),
+        () => {},
       );
     } else {
       directory.remove();
