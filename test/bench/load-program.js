@@ -27,7 +27,9 @@ const times = { "bpftool prog load": [], "cache.programs.load": [], "bpftool pro
 for (let i = 0; i < Number(count); i++) {
   measure("bpftool prog load", () => bpftool("prog", "load", file, pin));
   rmSync(pin);
-  measure("bpftool prog loadall + pinmaps", () => bpftool("prog", "loadall", file, pin, "pinmaps", `${pin}-maps`));
+  measure("bpftool prog loadall + pinmaps", () =>
+    bpftool("prog", "loadall", file, pin, "pinmaps", `${pin}-maps`),
+  );
   rmSync(pin, { recursive: true });
   rmSync(`${pin}-maps`, { recursive: true, force: true });
   const start = performance.now();

@@ -17,24 +17,23 @@ describe.skipIf(noKernel)(`two processes that load and unload at once${noKernel 
   const site = new ProgramSite("/dev/shm");
   afterAll(() => site[Symbol.asyncDispose]());
 
-  it(
-    `lose nothing and do not wait for each other, ${rounds} rounds each`,
-    { timeout: times(120_000, 900_000), retry: 2 },
-    async () => {
-      const name = uniqueName("rounds");
-      const cache = await site.open();
-      const reference = await site.seed(cache, name, countingObject(name));
-      const outcomes = await Promise.all([load(reference), load(reference)]);
-      const waits = outcomes.flatMap((outcome) => outcome.waits);
-      console.info(summary(waits));
-      expect(outcomes.flatMap(({ faults }) => faults)).toEqual([]);
-      expect(waits).toHaveLength(4 * rounds);
-      expect(Math.max(...waits)).toBeLessThan(boundMs);
-      expect((await cache.programs.list()).programs).toEqual([]);
-      expect(idsNamed(name)).toEqual([]);
-      expect((await cache.scrub()).damaged).toEqual([]);
-    },
-  );
+  it(`lose nothing and do not wait for each other, ${rounds} rounds each`, {
+    timeout: times(120_000, 900_000),
+    retry: 2,
+  }, async () => {
+    const name = uniqueName("rounds");
+    const cache = await site.open();
+    const reference = await site.seed(cache, name, countingObject(name));
+    const outcomes = await Promise.all([load(reference), load(reference)]);
+    const waits = outcomes.flatMap((outcome) => outcome.waits);
+    console.info(summary(waits));
+    expect(outcomes.flatMap(({ faults }) => faults)).toEqual([]);
+    expect(waits).toHaveLength(4 * rounds);
+    expect(Math.max(...waits)).toBeLessThan(boundMs);
+    expect((await cache.programs.list()).programs).toEqual([]);
+    expect(idsNamed(name)).toEqual([]);
+    expect((await cache.scrub()).damaged).toEqual([]);
+  });
 
   async function load(reference: string): Promise<{ waits: number[]; faults: unknown[] }> {
     const child = fork(worker, [site.directory, reference, String(rounds)], { stdio: "inherit" });
