@@ -174,17 +174,18 @@ export class ProgramStore {
 
   /** Holds the objects of loaded programs again that were damaged and have come back. */
   holdAgain(): void {
+    const released = (): { object: Digest; holder: Buffer }[] =>
+      this.current().flatMap(({ id, location, state }) => {
+        if (id === undefined || location?.kind !== "image" || state === "gone") return [];
+        const [object, holder] = [location.objectDigest, programHolder(this.bootId, id)];
+        const isReleased =
+          isHeld(this.#environment, "object", object) &&
+          !isHeldBy(this.#environment, "object", object, holder);
+        return isReleased ? [{ object, holder }] : [];
+      });
+    if (this.#environment.snapshot(released).length === 0) return;
     this.#environment.commit(() => {
-      for (const { id, location, state } of this.current()) {
-        if (id === undefined || location === undefined || state === "gone") continue;
-        const holder = programHolder(this.bootId, id);
-        const object = location.objectDigest;
-        if (
-          !isHeldBy(this.#environment, "object", object, holder) &&
-          isHeld(this.#environment, "object", object)
-        )
-          hold(this.#environment, "object", object, holder);
-      }
+      for (const { object, holder } of released()) hold(this.#environment, "object", object, holder);
     });
   }
 

@@ -27,40 +27,44 @@ describe("bpfcache program", () => {
     expect(status).toBe(4);
   });
 
-  it.skipIf(noKernel)(`loads, lists, shows and unloads${noKernel ?? ""}`, async () => {
-    using user = new User();
-    const name = uniqueName("cli");
-    const reference = `registry.example/cli/${name.replaceAll("_", "-")}:v1`;
-    writeFileSync(user.path("program.o"), countingObject(name));
-    await user.bpfcache(["seed", user.path("program.o"), "--as", reference]);
-    const options = ["--global", "step=3", "--metadata", "owner=tests", "--via", "libbpf", "--json"];
-    const load = await user.bpfcache(["program", "load", reference, "--program", name, ...options]);
-    expect(load.stderr).toBe("");
-    const [program] = json(load.stdout).programs;
-    try {
-      expect(program).toMatchObject({
-        name,
-        type: "xdp",
-        reference,
-        metadata: { owner: "tests" },
-        globalData: { step: "03000000" },
-        location: { kind: "image", pullPolicy: "Never", objectDigest: program.objectDigest },
-      });
-      expect(json((await user.bpfcache(["program", "list", "--json"])).stdout).programs).toEqual([program]);
-      expect(json((await user.bpfcache(["program", "get", String(program.id), "--json"])).stdout)).toEqual(
-        program,
-      );
-      const table = (await user.bpfcache(["program", "ls"])).stdout;
-      expect(table).toMatch(new RegExp(`^${program.id} +${name} +xdp +loaded .*${reference}$`, "m"));
-      const shown = (await user.bpfcache(["program", "get", String(program.id)])).stdout;
-      expect(shown).toMatch(new RegExp(`^tag +${program.tag}$`, "m"));
-    } finally {
-      const unload = await user.bpfcache(["program", "unload", String(program.id)]);
-      expect(unload).toMatchObject({ status: 0, stdout: `unloaded ${program.id} (${name})\n` });
-    }
-    expect(idsNamed(name)).toEqual([]);
-    expect((await user.bpfcache(["program", "unload", String(program.id)])).status).toBe(3);
-  });
+  it.skipIf(noKernel)(
+    `loads, lists, shows and unloads${noKernel ?? ""}`,
+    async () => {
+      using user = new User();
+      const name = uniqueName("cli");
+      const reference = `registry.example/cli/${name.replaceAll("_", "-")}:v1`;
+      writeFileSync(user.path("program.o"), countingObject(name));
+      await user.bpfcache(["seed", user.path("program.o"), "--as", reference]);
+      const options = ["--global", "step=3", "--metadata", "owner=tests", "--via", "libbpf", "--json"];
+      const load = await user.bpfcache(["program", "load", reference, "--program", name, ...options]);
+      expect(load.stderr).toBe("");
+      const [program] = json(load.stdout).programs;
+      try {
+        expect(program).toMatchObject({
+          name,
+          type: "xdp",
+          reference,
+          metadata: { owner: "tests" },
+          globalData: { step: "03000000" },
+          location: { kind: "image", pullPolicy: "Never", objectDigest: program.objectDigest },
+        });
+        expect(json((await user.bpfcache(["program", "list", "--json"])).stdout).programs).toEqual([program]);
+        expect(json((await user.bpfcache(["program", "get", String(program.id), "--json"])).stdout)).toEqual(
+          program,
+        );
+        const table = (await user.bpfcache(["program", "ls"])).stdout;
+        expect(table).toMatch(new RegExp(`^${program.id} +${name} +xdp +loaded .*${reference}$`, "m"));
+        const shown = (await user.bpfcache(["program", "get", String(program.id)])).stdout;
+        expect(shown).toMatch(new RegExp(`^tag +${program.tag}$`, "m"));
+      } finally {
+        const unload = await user.bpfcache(["program", "unload", String(program.id)]);
+        expect(unload).toMatchObject({ status: 0, stdout: `unloaded ${program.id} (${name})\n` });
+      }
+      expect(idsNamed(name)).toEqual([]);
+      expect((await user.bpfcache(["program", "unload", String(program.id)])).status).toBe(3);
+    },
+    120_000,
+  );
 
   it.skipIf(noKernel)(`shows the verifier's log of what it refuses${noKernel ?? ""}`, async () => {
     using user = new User();
