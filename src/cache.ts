@@ -88,6 +88,7 @@ export class BytecodeCache {
     this.#state = new StateStore(() => store.environment, false);
     this.programs = new Programs(store.environment, {
       toolTimeoutMs: this.#limits.toolTimeoutMs,
+      run: (signal, work) => this.#track(() => work(this.#signal(signal))),
       read: async (reference, pullPolicy, how, signal) => {
         if (pullPolicy !== "Never")
           await this.pull(reference, { pullPolicy, platform: how.platform, signal });
