@@ -25,10 +25,29 @@ function write(text: string): void {
 }
 
 function plainSink(isVerbose: boolean): EventSink {
+  const lines = new Lines(isVerbose);
   return (event) => {
-    const line = lastingLine(event, isVerbose);
+    const line = lines.of(event);
     if (line !== undefined) write(`${line}\n`);
   };
+}
+
+/** The lines of a run: an image that is taken in for many platforms has one. */
+class Lines {
+  readonly #isVerbose: boolean;
+  readonly #cached = new Set<string>();
+
+  constructor(isVerbose: boolean) {
+    this.#isVerbose = isVerbose;
+  }
+
+  of(event: CacheEvent): string | undefined {
+    if (event.event === "published") {
+      if (this.#cached.has(event.reference)) return undefined;
+      this.#cached.add(event.reference);
+    }
+    return lastingLine(event, this.#isVerbose);
+  }
 }
 
 /** What deserves a line of its own that stays. */
@@ -37,7 +56,7 @@ function lastingLine(event: CacheEvent, isVerbose: boolean): string | undefined 
     case "published":
       return `cached ${event.reference}`;
     case "exported":
-      return `exported ${event.reference}`;
+      return event.bytes === 0 ? `nothing new of ${event.reference}` : `exported ${event.reference}`;
     case "failed":
       return `failed ${printable(event.reference)}: ${printable(event.message)} [${event.code}]`;
     case "warning":
@@ -70,7 +89,7 @@ function recoveredLines({ fault, movedTo, references }: CacheEvent & { event: "r
 
 /** One line that is rewritten in place: how many images are done, how much has come, and what is being fetched. */
 class LiveLine implements Progress {
-  readonly #isVerbose: boolean;
+  readonly #lines: Lines;
   readonly #fetching = new Map<string, { reference: string; bytes: number }>();
   #scrubbing: Extract<CacheEvent, { event: "scrubbing" }> | undefined;
   #done = 0;
@@ -81,12 +100,12 @@ class LiveLine implements Progress {
   #drawnAt = 0;
 
   constructor(isVerbose: boolean) {
-    this.#isVerbose = isVerbose;
+    this.#lines = new Lines(isVerbose);
   }
 
   readonly onEvent: EventSink = (event) => {
     this.#count(event);
-    const lasting = lastingLine(event, this.#isVerbose);
+    const lasting = this.#lines.of(event);
     if (lasting !== undefined) {
       this.#erase();
       write(`${lasting}\n`);
