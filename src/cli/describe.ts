@@ -1,7 +1,9 @@
 import type { PulledImage } from "../options.js";
 import type { BatchResult } from "../pull/batch.js";
 import type { CachedImage } from "../store/catalog.js";
-import { formatBytes, plural, printable, table } from "./output.js";
+import { formatBytes, formatDuration, plural, printable } from "./output.js";
+import { table } from "./terminal/table.js";
+import type { Tally } from "./terminal/tally.js";
 
 /** A pulled image in a few lines: what it is by digest, what is in it, and what it took. */
 export function describePulled(image: PulledImage): string {
@@ -29,7 +31,7 @@ export function programNames(image: CachedImage): string {
 }
 
 /** What became of many, in one line. Failures have had theirs on stderr. */
-export function describeBatch({ images, failed }: BatchResult<PulledImage>): string {
+export function describeBatch({ images, failed }: BatchResult<PulledImage>, tally: Tally): string {
   const requests = images.reduce((sum, image) => sum + image.requests, 0);
   const bytes = images.reduce((sum, image) => sum + image.bytesFetched, 0);
   const cached = images.filter(({ from }) => from === "cache").length;
@@ -38,7 +40,8 @@ export function describeBatch({ images, failed }: BatchResult<PulledImage>): str
     cached > 0 ? `${cached} already here` : "",
     failed.length > 0 ? `${failed.length} failed` : "",
     plural(requests, "request"),
-    formatBytes(bytes),
+    tally.retries > 0 ? plural(tally.retries, "retry", "retries") : "",
+    `${formatBytes(bytes)} in ${formatDuration(tally.elapsedMs())}`,
   ];
   return `${parts.filter(Boolean).join(", ")}\n`;
 }

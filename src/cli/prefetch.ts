@@ -28,7 +28,7 @@ export async function run(context: VerbContext): Promise<void> {
   const result = await withCache(context, (cache) =>
     cache.prefetch(images, { jobs, maxAgeMs, allPlatforms, strict, referrers, lock, signal }),
   );
-  output.result(result, () => describeBatch(result));
+  output.result(result, () => describeBatch(result, context.tally));
   if (lockFile !== undefined && lock === undefined) await writeLock(lockFile, result, context);
   requireAllTaken(result, result.images.length + result.failed.length, signal);
 }

@@ -4,6 +4,10 @@ import type { ErrorCode } from "./errors.js";
 export type CacheEvent = { readonly v: 1; readonly time: string } & CacheEventBody;
 
 export type CacheEventBody =
+  /** So many images more are about to be taken in or written out. */
+  | { readonly event: "batch"; readonly images: number }
+  /** The source is about to be asked what the reference names. */
+  | { readonly event: "resolving"; readonly reference: string }
   /** The reference was found here; nothing is fetched. */
   | { readonly event: "hit"; readonly reference: string; readonly digest: string }
   /** The source was asked what the reference names. */

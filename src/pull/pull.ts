@@ -66,6 +66,7 @@ export class Pull {
     const reference = askedReference(this.#request);
     const held = reference.digest && (await this.#content.manifestOnceFree(reference.digest));
     if (reference.digest !== undefined && held !== undefined) return { digest: reference.digest, ...held };
+    emit(this.#request.onEvent, { event: "resolving", reference: this.#request.reference.toString() });
     const resolution =
       reference.digest === undefined
         ? await source.resolve(reference, {
