@@ -32,7 +32,7 @@ export async function run({ options, settings, output, onEvent }: VerbContext): 
 }
 
 const columns: readonly Column[] = [
-  { heading: "REFERENCE", cut: { from: "middle", least: 24 } },
+  { heading: "REFERENCE", cut: { from: "middle", least: 12 } },
   { heading: "PLATFORM" },
   { heading: "ROOT", cut: { from: "end", least: 0 } },
   { heading: "SIZE", align: "right" },

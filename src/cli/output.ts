@@ -59,6 +59,13 @@ export function formatBytes(bytes: number): string {
   return power === 0 ? `${bytes} B` : `${(bytes / 1024 ** power).toFixed(1)} ${sizeUnits[power]}`;
 }
 
+/** So much of so much, with the unit once where it is the same. */
+export function formatShare(part: number, whole: number): string {
+  const [partText, wholeText] = [formatBytes(part), formatBytes(whole)];
+  const [amount, unit] = partText.split(" ");
+  return wholeText.endsWith(` ${unit}`) ? `${amount}/${wholeText}` : `${partText}/${wholeText}`;
+}
+
 /** How long ago, in the largest unit that fits. */
 export function formatAge(iso: string, now: number = Date.now()): string {
   const seconds = Math.max(0, Math.round((now - Date.parse(iso)) / 1_000));

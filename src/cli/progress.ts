@@ -1,7 +1,7 @@
 import type { EventSink } from "../core/events.js";
 import { lastingLine } from "./terminal/lasting-line.js";
 import { LiveProgress } from "./terminal/live-progress.js";
-import { styleFor } from "./terminal/style.js";
+import { plainStyle, styleFor } from "./terminal/style.js";
 import { Tally } from "./terminal/tally.js";
 
 export const progressStyles = ["auto", "tty", "plain", "json", "quiet"] as const;
@@ -24,8 +24,7 @@ export function startProgress(style: ProgressStyle, isVerbose: boolean): Progres
   if (shown === "tty") return new LiveProgress(process.stderr, styleFor(process.stderr), isVerbose);
   if (shown === "json") return new LineProgress((event) => JSON.stringify(event));
   if (shown === "quiet") return new LineProgress(() => undefined);
-  const colours = styleFor(process.stderr);
-  return new LineProgress((event) => lastingLine(event, isVerbose, colours), write);
+  return new LineProgress((event) => lastingLine(event, isVerbose, plainStyle), write);
 }
 
 function canRedraw(): boolean {

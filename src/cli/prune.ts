@@ -37,7 +37,7 @@ export async function run(context: VerbContext): Promise<void> {
 }
 
 const columns: readonly Column[] = [
-  { heading: "REMOVED", cut: { from: "middle", least: 24 } },
+  { heading: "REMOVED", cut: { from: "middle", least: 16 } },
   { heading: "PLATFORM" },
   { heading: "FREED", align: "right" },
   { heading: "WHY" },

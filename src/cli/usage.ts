@@ -20,7 +20,7 @@ function describe(usage: Usage, output: Output): string {
 }
 
 const columns: readonly Column[] = [
-  { heading: "REFERENCE", cut: { from: "middle", least: 24 } },
+  { heading: "REFERENCE", cut: { from: "middle", least: 12 } },
   { heading: "PLATFORM" },
   { heading: "NEEDS", align: "right" },
   { heading: "ALONE", align: "right" },

@@ -1,9 +1,15 @@
 import type { CacheEvent } from "../../core/events.js";
-import { formatBytes, printable } from "../output.js";
+import { formatBytes, formatShare, printable } from "../output.js";
 import { bar } from "./bar.js";
 import { Rate } from "./rate.js";
 import type { Style } from "./style.js";
 import { cutEnd, cutMiddle, pad } from "./width.js";
+
+// Columns: `1000.0/1023.9 KiB`, `1023.9 KiB/s`.
+const amountWidth = 17;
+const speedWidth = 12;
+const widestBar = 20;
+const narrowestBar = 5;
 
 /** One image under way, as a line of the display: its name, what is happening, and how much has come. */
 export class ImageRow {
@@ -62,12 +68,13 @@ export class ImageRow {
     if (total === 0) return style("dim", cutEnd(this.#activity, room));
     const { bytes } = this;
     if (bytes >= total) return style("dim", cutEnd(`checking ${formatBytes(total)}`, room));
-    const amount = `${formatBytes(bytes)} of ${formatBytes(total)}`;
+    const amount = formatShare(bytes, total);
     const rate = this.#rate.perSecond(now);
     const speed = rate === undefined ? "" : `${formatBytes(Math.round(rate))}/s`;
-    const barWidth = Math.min(20, room - 42);
-    if (barWidth < 5) return cutEnd(room < 34 ? amount : `${pad(amount, 22)} ${speed}`.trimEnd(), room);
-    return `${style("cyan", bar(bytes / total, barWidth))}  ${pad(amount, 24)}  ${speed}`.trimEnd();
+    const text = `${pad(amount, amountWidth)}  ${speed}`.trimEnd();
+    const barWidth = Math.min(widestBar, room - amountWidth - speedWidth - 4);
+    if (barWidth >= narrowestBar) return `${style("cyan", bar(bytes / total, barWidth))}  ${text}`;
+    return cutEnd(room < amountWidth + speedWidth ? amount : text, room);
   }
 
   #sum(of: (blob: { readonly bytes: number; readonly total: number }) => number): number {

@@ -33,28 +33,40 @@ export class Screen {
 
   /** The lines must fit the width. */
   draw(lines: readonly string[]): void {
-    if (lines.length === 0 && this.#drawn.length === 0) return;
-    this.#stream.write(`${this.#toTop()}${lines.map((line) => `${line}\u001b[K\n`).join("")}\u001b[J`);
-    this.#drawn = lines;
+    this.#replace([], lines);
   }
 
   /** A line that stays, above those that do not. */
-  print(line: string): void {
-    const below = this.#drawn.map((each) => `${each}\u001b[K\n`).join("");
-    this.#stream.write(`${this.#toTop()}${this.#drawn.length === 0 ? "" : "\u001b[J"}${line}\n${below}`);
+  print(text: string): void {
+    this.#replace(text.split("\n"), this.#drawn);
   }
 
   erase(): void {
-    this.draw([]);
+    this.#replace([], []);
   }
 
-  /** When the terminal has become narrower, it has broken the lines that stand there. */
-  #toTop(): string {
-    const columns = this.#stream.columns || 80;
-    const rows = this.#drawn.map((line) =>
-      Math.max(1, Math.ceil(displayWidth(line.replace(escapeCode, "")) / columns)),
-    );
-    const up = rows.reduce((sum, count) => sum + count, 0);
-    return up === 0 ? "" : `\u001b[${up}A\r`;
+  /** Line by line: a terminal that is told to clear all the rest may keep that for its user to scroll back to. */
+  #replace(lasting: readonly string[], drawn: readonly string[]): void {
+    const before = this.#rowsOf(this.#drawn);
+    const left = Math.max(0, before - this.#rowsOf(lasting) - this.#rowsOf(drawn));
+    const text = [...lasting, ...drawn, ...Array.from({ length: left }, () => "")]
+      .map((line) => `${line}\u001b[K\n`)
+      .join("");
+    this.#drawn = drawn;
+    if (before === 0 && text === "") return;
+    this.#stream.write(`${up(before)}${text}${up(left)}`);
   }
+
+  /** How many rows lines take: when the terminal has become narrower, it has broken those that stand there. */
+  #rowsOf(lines: readonly string[]): number {
+    const columns = this.#stream.columns || 80;
+    return lines.reduce(
+      (sum, line) => sum + Math.max(1, Math.ceil(displayWidth(line.replace(escapeCode, "")) / columns)),
+      0,
+    );
+  }
+}
+
+function up(rows: number): string {
+  return rows === 0 ? "" : `\u001b[${rows}A\r`;
 }
