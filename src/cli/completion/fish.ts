@@ -29,7 +29,9 @@ export function script(): string {
 function optionLine(option: OptionSpec, condition: string): string {
   const { name, short, value, summary } = option;
   const shortFlag = short === undefined ? "" : ` -s ${short}`;
-  const taken = value === undefined ? "" : ` -r${argumentsOf(candidatesOfOption(option))}`;
+  const candidates = candidatesOfOption(option);
+  // -x takes a value and offers no files beside it, -r does.
+  const taken = value === undefined ? "" : `${candidates.files ? " -r" : " -x"}${argumentsOf(candidates)}`;
   return `complete -c bpfcache${condition}${shortFlag} -l ${name}${taken} -d ${quoted(summary)}`;
 }
 
