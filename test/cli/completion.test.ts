@@ -155,7 +155,9 @@ describe("the manual page", () => {
   const missing = requireTools("mandoc");
 
   it.skipIf(missing)(`is found faultless by mandoc${missing ?? ""}`, () => {
-    const { stdout, status } = spawnSync("mandoc", ["-T", "lint", "-W", "warning", page], { encoding: "utf8" });
-    expect({ stdout, status }).toEqual({ stdout: "", status: 0 });
+    const { stdout } = spawnSync("mandoc", ["-T", "lint", "-W", "warning", page], { encoding: "utf8" });
+    // It has no date, so that the same source always gives the same page.
+    const faults = stdout.split("\n").filter((line) => line !== "" && !line.includes("missing date"));
+    expect(faults).toEqual([]);
   });
 });

@@ -54,7 +54,18 @@ describe("the configuration", () => {
     const { status, stderr } = await user.bpfcache(["pull", "127.0.0.1:1/org/x:v1"]);
     expect(stderr).toContain("[NOT_CACHED]");
     expect(status).toBe(4);
-    expect((await user.bpfcache(["pull", "127.0.0.1:1/org/x:v1", "--pull-policy", "Always", "--progress", "quiet"])).status).toBe(6);
+    expect(
+      (
+        await user.bpfcache([
+          "pull",
+          "127.0.0.1:1/org/x:v1",
+          "--pull-policy",
+          "Always",
+          "--progress",
+          "quiet",
+        ])
+      ).status,
+    ).toBe(6);
   });
 
   it("has limits, which verbs go by", async () => {
@@ -69,7 +80,10 @@ describe("the configuration", () => {
     const named = write("named.toml", "verbose = true\n");
     using other = new User({ XDG_CONFIG_HOME: user.path("xdg"), BPFCACHE_CONFIG: named });
     const shown = await settings(other);
-    expect(shown.get("jobs")).toMatchObject({ value: "5", origin: { path: user.path("xdg/bpfcache/config.toml") } });
+    expect(shown.get("jobs")).toMatchObject({
+      value: "5",
+      origin: { path: user.path("xdg/bpfcache/config.toml") },
+    });
     expect(shown.get("verbose")).toMatchObject({ value: true });
   });
 
@@ -89,20 +103,55 @@ describe("the configuration", () => {
 
   it("shows limits only when they are set", async () => {
     expect((await user.bpfcache(["config", "show"])).stdout).not.toContain("limits.");
-    const path = write(userFile, "jobs = 2\n\n[limits]\nlayer-bytes = \"8M\"\n");
+    const path = write(userFile, 'jobs = 2\n\n[limits]\nlayer-bytes = "8M"\n');
     const { stdout } = await user.bpfcache(["config", "show"]);
     expect(stdout).toMatch(new RegExp(`^limits\\.layer-bytes +8M +${path}, line 4$`, "m"));
   });
 
   it.each([
-    ["a key that is misspelt", "jobs = 2\n\nmax_szie = 3\n", 'line 3: there is no setting "max_szie"', "Did you mean max-size?"],
-    ["a key that is none", "# x\ncolour = 3\n", 'line 2: there is no setting "colour"', "bpfcache help config lists them."],
-    ["a key after a value of several lines", 'plain-http = [\n  "a",\n]\nof-line = true\n', 'line 4: there is no setting "of-line"', "Did you mean offline?"],
-    ["a limit that is none", "[limits]\nretrys = 3\n", 'line 2: there is no setting "limits.retrys"', "Did you mean limits.retries?"],
+    [
+      "a key that is misspelt",
+      "jobs = 2\n\nmax_szie = 3\n",
+      'line 3: there is no setting "max_szie"',
+      "Did you mean max-size?",
+    ],
+    [
+      "a key that is none",
+      "# x\ncolour = 3\n",
+      'line 2: there is no setting "colour"',
+      "bpfcache help config lists them.",
+    ],
+    [
+      "a key after a value of several lines",
+      'plain-http = [\n  "a",\n]\nof-line = true\n',
+      'line 4: there is no setting "of-line"',
+      "Did you mean offline?",
+    ],
+    [
+      "a limit that is none",
+      "[limits]\nretrys = 3\n",
+      'line 2: there is no setting "limits.retrys"',
+      "Did you mean limits.retries?",
+    ],
     ["what is only for one call", "json = true\n", 'line 1: there is no setting "json"', undefined],
-    ["a number of jobs that is none", 'jobs = "many"\n', 'line 1: --jobs takes a whole number from 1 to 256, not "many"', undefined],
-    ["a flag that is neither", 'verbose = true\noffline = "perhaps"\n', "line 2: offline takes true or false", undefined],
-    ["several platforms", 'platform = "all"\n', "line 1: the platform of all verbs is one, and only an option names more", undefined],
+    [
+      "a number of jobs that is none",
+      'jobs = "many"\n',
+      'line 1: --jobs takes a whole number from 1 to 256, not "many"',
+      undefined,
+    ],
+    [
+      "a flag that is neither",
+      'verbose = true\noffline = "perhaps"\n',
+      "line 2: offline takes true or false",
+      undefined,
+    ],
+    [
+      "several platforms",
+      'platform = "all"\n',
+      "line 1: the platform of all verbs is one, and only an option names more",
+      undefined,
+    ],
     ["what is no TOML", "jobs = 2\njobs =\n", "line 2: ", undefined],
   ])("refuses %s, and says where it stands", async (_, text, message, hint) => {
     const path = write(userFile, text);

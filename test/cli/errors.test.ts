@@ -25,7 +25,7 @@ const ways: Partial<Record<ErrorCode, (user: User) => Promise<{ status: number |
       auth: { type: "basic", username: "somebody", password: "secret" },
     });
     closed.add("org/sample:v1", sampleImage());
-    return user.bpfcache(["pull", closed.reference("org/sample:v1"), "--progress", "quiet"]);
+    return await user.bpfcache(["pull", closed.reference("org/sample:v1"), "--progress", "quiet"]);
   },
   UNREACHABLE: (user) => {
     writeFileSync(user.path("config.toml"), "[limits]\nretries = 0\n");
@@ -66,7 +66,14 @@ const ways: Partial<Record<ErrorCode, (user: User) => Promise<{ status: number |
     const first = user.start(["pull", registry.reference("org/busy:v1"), "--progress", "json", ...amd64]);
     await first.line("stderr", new RegExp(`"fetching".*${layer}`));
     writeFileSync(user.path("config.toml"), "[limits]\nlease-wait-ms = 300\n");
-    const second = await pull(user, "org/busy:v1", "--config", user.path("config.toml"), "--progress", "quiet");
+    const second = await pull(
+      user,
+      "org/busy:v1",
+      "--config",
+      user.path("config.toml"),
+      "--progress",
+      "quiet",
+    );
     first.kill("SIGKILL");
     stop();
     return second;

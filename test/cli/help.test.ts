@@ -1,10 +1,10 @@
 import { existsSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { exitStatus } from "../../src/core/errors.js";
 import { generalHelp, verbHelp } from "../../src/cli/help/overview.js";
 import { topics } from "../../src/cli/help/topics.js";
 import { globalOptions } from "../../src/cli/settings.js";
 import { verbs } from "../../src/cli/verbs.js";
+import { exitStatus } from "../../src/core/errors.js";
 import { User } from "./command.js";
 
 const printed = topics.filter(({ name }) => name !== "json-schema" && name !== "man-page");
@@ -74,11 +74,7 @@ describe("the command line", () => {
     [["help", "exitcodes"], 'there is no help on "exitcodes"', "Did you mean bpfcache help exit-codes?"],
     [["help", "json-schema", "lists"], 'there is no JSON document "lists"', "Did you mean list?"],
     [["config", "edit"], 'config can be shown, and not "edit"', "Write bpfcache config show."],
-    [
-      ["completion", "tcsh"],
-      'there is no completion for "tcsh"',
-      "There is one for bash, zsh, fish.",
-    ],
+    [["completion", "tcsh"], 'there is no completion for "tcsh"', "There is one for bash, zsh, fish."],
   ])("%j is answered by what to do instead", async (args, message, hint) => {
     using user = new User();
     const { status, stdout, stderr } = await user.bpfcache(args);

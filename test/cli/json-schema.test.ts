@@ -134,7 +134,12 @@ describe("the published schema", () => {
     const events: unknown[] = [];
     const note = async (...args: string[]): Promise<void> => {
       const { stderr } = await other.bpfcache([...args, "--progress", "json", ...amd64]);
-      events.push(...stderr.split("\n").filter((line) => line.startsWith('{"v"')).map(json));
+      events.push(
+        ...stderr
+          .split("\n")
+          .filter((line) => line.startsWith('{"v"'))
+          .map(json),
+      );
     };
     await note("prefetch", ...words);
     await note("pull", reference);

@@ -41,7 +41,9 @@ describe("starting", () => {
       const modules = await modulesOf(args);
       expect(modules.some((module) => module.startsWith("lmdb/"))).toBe(true);
       expect(
-        modules.filter((module) => /^(undici|zod|smol-toml|tar-stream|yaml)\/|^(source|serve|bundle)\//.test(module)),
+        modules.filter((module) =>
+          /^(undici|zod|smol-toml|tar-stream|yaml)\/|^(source|serve|bundle)\//.test(module),
+        ),
       ).toEqual([]);
     },
   );
@@ -52,19 +54,18 @@ describe("a cache of 10,000 images", () => {
     using user = new User();
     const filler = fixture("../../cli/fixtures/fill-cache.js");
     expect((await run(process.execPath, [filler, user.cache, "10000"])).status).toBe(0);
-    // The best of some: other tests run meanwhile.
-    const best = async (args: readonly string[], lines: number): Promise<number> => {
-      let least = Number.POSITIVE_INFINITY;
-      for (let i = 0; i < 5; i++) {
-        const started = performance.now();
-        const { stdout } = await user.bpfcache(args);
-        least = Math.min(least, performance.now() - started);
-        expect(stdout.trimEnd().split("\n")).toHaveLength(lines);
+    /** Seconds of the processor's, the least of some runs: neighbours take their share of the clock. */
+    const costOf = async (args: string, lines: number): Promise<number> => {
+      const costs: number[] = [];
+      for (let i = 0; i < 3; i++) {
+        const { stdout, stderr } = await user.shell(`TIMEFORMAT=%U; time (bpfcache ${args} | wc -l)`);
+        expect(Number(stdout)).toBe(lines);
+        costs.push(Number(stderr));
       }
-      return least;
+      return Math.min(...costs);
     };
-    // Of an idle machine 500 ms are asked (test/bench is for figures); a test must not fail for its neighbours.
-    expect(await best(["list"], 10_001)).toBeLessThan(3_000);
-    expect(await best(["completion", "references"], 10_000)).toBeLessThan(1_500);
+    // On an idle machine half of this; one that is shared runs slower in every respect.
+    expect(await costOf("list", 10_001)).toBeLessThan(1.5);
+    expect(await costOf("completion references", 10_000)).toBeLessThan(0.75);
   }, 120_000);
 });
