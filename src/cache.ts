@@ -16,6 +16,7 @@ import type {
   ScrubOptions,
   SeedOptions,
 } from "./options.js";
+import { Programs } from "./programs/programs.js";
 import { type BatchResult, takeAll } from "./pull/batch.js";
 import type { ListedImage } from "./pull/image-list.js";
 import { lockedDigest } from "./pull/lock.js";
@@ -25,6 +26,7 @@ import { bringBack, bringBackLost, noSource } from "./pull/repair.js";
 import type { PullOutcome, PullRequest } from "./pull/request.js";
 import { type RestoredLayers, restoreLayers, restoreLayersOf } from "./pull/restore-layers.js";
 import { seedAll } from "./pull/seed.js";
+import type { Verification } from "./pull/verify.js";
 import { platformOf, type ReadOptions } from "./reader.js";
 import { RegistryServer, type ServeOptions } from "./serve/server.js";
 import type { ImageSource } from "./source/image-source.js";
@@ -38,7 +40,11 @@ import type { ListFilter } from "./store/list.js";
 import type { PruneOptions, PruneResult } from "./store/prune.js";
 import { manifestDigestOf, type RefRecord, rootDigestOf } from "./store/records.js";
 import type { ScrubReport } from "./store/scrub/scrub.js";
+import { StateStore } from "./store/state-store.js";
+import type { StateTree } from "./store/state-tree.js";
 import { Store } from "./store/store.js";
+import { toVerdict } from "./store/verdicts.js";
+import { Trust } from "./trust/trust.js";
 
 type HowToPull = Pick<
   PullRequest,
@@ -49,25 +55,44 @@ type HowToPull = Pick<
 export class BytecodeCache {
   readonly #store: Store;
   readonly #puller: Puller;
+  readonly #trust: Trust | undefined;
   readonly #options: CacheOptions;
   readonly #closing = new AbortController();
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #servers: RegistryServer[] = [];
   readonly #registry: ImageSource;
+  readonly #state: StateStore;
+  /** What is loaded from this cache, and the loader. */
+  readonly programs: Programs;
 
   /** @internal Use `openCache`. */
   static open(options: CacheOptions): BytecodeCache {
-    const { directory, maxBytes, evictionGraceMs } = options;
+    const { directory, maxBytes, evictionGraceMs, bootId } = options;
     const budget = budgetOf(maxBytes, evictionGraceMs);
-    const store = Store.open({ directory, limits: withLimits(options.limits), budget });
+    const store = Store.open({ directory, limits: withLimits(options.limits), budget, bootId });
     if (store.recovery !== undefined) emit(options.onEvent, { event: "recovered", ...store.recovery });
-    return new BytecodeCache(store, options);
+    try {
+      return new BytecodeCache(store, options);
+    } catch (error) {
+      store.close();
+      throw error;
+    }
   }
 
   private constructor(store: Store, options: CacheOptions) {
     this.#store = store;
     this.#options = options;
-    this.#puller = new Puller(store, withLimits(options.limits));
+    this.#trust = Trust.open(store, options.trust);
+    this.#puller = new Puller(store, withLimits(options.limits), this.#trust);
+    this.#state = new StateStore(() => store.environment, false);
+    this.programs = new Programs(store.environment, {
+      toolTimeoutMs: this.#limits.toolTimeoutMs,
+      read: async (reference, pullPolicy, how, signal) => {
+        if (pullPolicy !== "Never")
+          await this.pull(reference, { pullPolicy, platform: how.platform, signal });
+        return this.bytecode(reference, how);
+      },
+    });
     this.#registry =
       options.via === "oras"
         ? new LazySource("oras", () => openOras(options))
@@ -80,7 +105,7 @@ export class BytecodeCache {
 
   /**
    * Makes an image readable here. Throws, by code: USAGE, NOT_FOUND, NOT_CACHED, UNAUTHORIZED, UNREACHABLE,
-   * DIGEST_MISMATCH, INVALID_IMAGE, PLATFORM_MISMATCH, CACHE_FULL, CACHE_CORRUPT, INTERRUPTED. After a failure the
+   * DIGEST_MISMATCH, UNTRUSTED, INVALID_IMAGE, PLATFORM_MISMATCH, CACHE_FULL, CACHE_CORRUPT, INTERRUPTED. After a failure the
    * cache is as it was before; with `referrers`, the image itself stays when what refers to it cannot be had.
    */
   async pull(reference: string, options: PullOptions = {}): Promise<PulledImage> {
@@ -88,6 +113,22 @@ export class BytecodeCache {
     return this.#track(async () => {
       const request = this.#request(this.#registry, parsed, options, this.#pullPolicy(options));
       return this.#toPulled(await this.#puller.pull(request));
+    });
+  }
+
+  /**
+   * What the trust policy says of an image, and why each of its signatures counts or not: decided anew, on what is here,
+   * else on what the registry says. That it is refused is a result. Throws USAGE without a policy, and what `pull`
+   * throws.
+   */
+  async verify(
+    reference: string,
+    options: Pick<PullOptions, "pullPolicy" | "platform" | "signal" | "onEvent"> = {},
+  ): Promise<Verification> {
+    const parsed = parseReference(reference);
+    return this.#track(async () => {
+      const request = this.#request(this.#registry, parsed, options, this.#pullPolicy(options));
+      return this.#puller.verify(request);
     });
   }
 
@@ -230,6 +271,7 @@ export class BytecodeCache {
       parseReference(reference),
       this.#platform(options.platform),
       options,
+      this.#trust?.require,
     );
     this.#store.noteUse(bytecode.manifestDigest, Date.now());
     return bytecode;
@@ -246,6 +288,7 @@ export class BytecodeCache {
       this.#platform(options.platform),
       options,
       use,
+      this.#trust?.require,
     );
   }
 
@@ -300,6 +343,16 @@ export class BytecodeCache {
    */
   async compact(): Promise<Compaction> {
     return this.#track(() => this.#store.compact());
+  }
+
+  /** A tree of the user's own in the cache's database; see `openStore`. */
+  tree(name: string): StateTree {
+    return this.#state.tree(name);
+  }
+
+  /** Runs `work` as one transaction over all trees of the user's own; see `StateStore.transaction`. */
+  transaction<T>(work: () => T): T {
+    return this.#state.transaction(work);
   }
 
   /** Serves the cache as a read-only OCI registry, on 127.0.0.1 unless told otherwise. Throws USAGE. */
@@ -418,8 +471,9 @@ export class BytecodeCache {
     };
   }
 
-  #toPulled({ record, from, requests, bytesFetched }: PullOutcome): PulledImage {
-    return { ...this.#store.describe(record), from, requests, bytesFetched, trust: null };
+  #toPulled({ record, from, requests, bytesFetched, verdict }: PullOutcome): PulledImage {
+    const trust = verdict === undefined ? null : toVerdict(verdict);
+    return { ...this.#store.describe(record), from, requests, bytesFetched, trust };
   }
 
   #platform(platform: string | Platform | undefined): Platform {

@@ -24,10 +24,14 @@ export type {
   ScrubOptions,
   SeedOptions,
 } from "./options.js";
+export type { ManagedProgram, UnmanagedProgram } from "./programs/description.js";
+export type { ProgramLocation } from "./programs/location.js";
+export type { LoadOptions, LoadVia, ProgramList, Programs } from "./programs/programs.js";
 export type { BatchResult, FailedImage } from "./pull/batch.js";
 export type { ListedImage } from "./pull/image-list.js";
 export type { PullPolicy } from "./pull/policy.js";
 export type { RestoredLayers } from "./pull/restore-layers.js";
+export type { Verification } from "./pull/verify.js";
 export { BytecodeReader, openReader, type ReaderOptions, type ReadOptions } from "./reader.js";
 export type { RegistryServer, ServeOptions } from "./serve/server.js";
 export type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
@@ -46,3 +50,8 @@ export type { PruneOptions, PruneResult } from "./store/prune.js";
 export type { QuarantineNote } from "./store/quarantine.js";
 export type { ReferrerRecord } from "./store/records.js";
 export type { ScrubFinding, ScrubReport } from "./store/scrub/scrub.js";
+export { openStore, type StateStore, type StateStoreOptions } from "./store/state-store.js";
+export type { StateTree, TreeBytes, TreeChange, TreeEvent } from "./store/state-tree.js";
+export type { Verdict } from "./store/verdicts.js";
+export type { Decision, SignatureFinding } from "./trust/decide.js";
+export type { TrustOptions } from "./trust/policy.js";

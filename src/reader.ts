@@ -4,10 +4,14 @@ import type { Bytecode, BytecodeDescription, BytecodeOptions } from "./store/byt
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import type { ListFilter } from "./store/list.js";
 import { Store } from "./store/store.js";
+import type { TrustOptions } from "./trust/policy.js";
+import { Trust } from "./trust/trust.js";
 
 export interface ReaderOptions {
   /** The directory of a cache that exists. */
   readonly directory: string;
+  /** The policy that says which images may be read; without one all may. */
+  readonly trust?: TrustOptions | undefined;
 }
 
 /** Which of an image's objects, for which platform (this host's by default), and with which values of its globals. */
@@ -22,23 +26,26 @@ export interface ReadOptions extends BytecodeOptions {
  */
 export class BytecodeReader {
   readonly #store: Store;
+  readonly #trust: Trust | undefined;
 
   /** @internal Use `openReader`. */
-  constructor(store: Store) {
+  constructor(store: Store, trust?: Trust) {
     this.#store = store;
+    this.#trust = trust;
   }
 
   /**
    * The object that a reference names, as a copy of its own, re-hashed before it is handed out. With `globals`, global
    * variables of the copy have other values, as libbpf and aya set them before a load; `digest` stays that of the
    * object in the cache. Throws USAGE (malformed reference; several objects and no choice; a global that is not there or
-   * a value that does not fit it), NOT_CACHED, CACHE_CORRUPT.
+   * a value that does not fit it), NOT_CACHED, UNTRUSTED, CACHE_CORRUPT.
    *
    * @example
    * const { bytes } = reader.bytecode("quay.io/org/program:v1", { globals: { limit: 100, interface_name: "eth0" } });
    */
   bytecode(reference: string, options: ReadOptions = {}): Bytecode {
-    return this.#store.bytecode(parseReference(reference), platformOf(options.platform), options);
+    const platform = platformOf(options.platform);
+    return this.#store.bytecode(parseReference(reference), platform, options, this.#trust?.require);
   }
 
   /**
@@ -51,7 +58,8 @@ export class BytecodeReader {
     use: (view: Uint8Array, description: BytecodeDescription) => T,
     options: ReadOptions = {},
   ): T {
-    return this.#store.withBytecode(parseReference(reference), platformOf(options.platform), options, use);
+    const platform = platformOf(options.platform);
+    return this.#store.withBytecode(parseReference(reference), platform, options, use, this.#trust?.require);
   }
 
   /**
@@ -86,7 +94,13 @@ export class BytecodeReader {
  * reader.close();
  */
 export function openReader(options: ReaderOptions): BytecodeReader {
-  return new BytecodeReader(Store.open({ directory: options.directory, readOnly: true }));
+  const store = Store.open({ directory: options.directory, readOnly: true });
+  try {
+    return new BytecodeReader(store, Trust.open(store, options.trust));
+  } catch (error) {
+    store.close();
+    throw error;
+  }
 }
 
 /** @internal */

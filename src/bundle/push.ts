@@ -4,13 +4,15 @@ import { type Digest, digestAlgorithm, digestHex } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Platform } from "../core/platform.js";
-import type { Reference } from "../core/reference.js";
+import { parseReference, type Reference } from "../core/reference.js";
 import { type BuildInput, type BuiltImage, buildImage } from "../image/build.js";
 import { mediaTypes } from "../image/media-types.js";
 import type { OrasAccess } from "../source/oras/oras-access.js";
 import { makePrivateDirectory, removeDirectory } from "../source/oras/private-directory.js";
+import type { RootRecord } from "../store/records.js";
 import type { Store } from "../store/store.js";
 import { exportImages } from "./export.js";
+import { type Referrer, referrersOf } from "./referrers.js";
 
 /** What was published: the JSON document `push`. */
 export interface PushedImage {
@@ -77,8 +79,21 @@ export async function pushCached(
     if (image.missing.length > 0) throw incomplete(reference, image.missing);
     const digest = image.rootDigest as Digest;
     await publish(oras, { layout, digest, to, withReferrers: true }, signal);
+    for (const { descriptor, tag } of statementsUnderTags(store, reference, platform)) {
+      const statement = { layout, digest: descriptor.digest, to: parseReference(`${to.name}:${tag}`) };
+      await publish(oras, statement, signal);
+    }
     return { reference: to.toString(), rootDigest: digest };
   });
+}
+
+/** What only a tag ties to the image, cosign's older way: a recursive copy does not find it. */
+function statementsUnderTags(store: Store, reference: Reference, platform: Platform): readonly Referrer[] {
+  const rows: readonly RootRecord[] = store.references(reference);
+  const here = rows.length > 0 ? rows : [store.find(reference, platform)].filter((row) => row !== undefined);
+  const subjects = new Set(here.flatMap(({ chain }) => chain));
+  const statements = [...subjects].flatMap((subject) => referrersOf(store, subject));
+  return statements.filter(({ tag }) => tag !== undefined);
 }
 
 interface LayoutCopy {
@@ -122,7 +137,10 @@ function incomplete(
   reference: Reference,
   missing: readonly { readonly platform: string | null; readonly digest: string }[],
 ): BpfcacheError {
-  const names = missing.map(({ platform, digest }) => platform ?? digest).join(", ");
+  const names = missing
+    .map(({ platform, digest }) => platform ?? digest)
+    .sort()
+    .join(", ");
   return new BpfcacheError("NOT_CACHED", `not all that its index names is cached: ${names}`, {
     reference: reference.toString(),
     hint: "Take it in whole first: bpfcache prefetch --platform all.",

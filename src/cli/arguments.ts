@@ -33,17 +33,25 @@ export class Arguments {
 }
 
 export interface CommandLine {
-  /** The first word that is not an option or its value. */
+  /** The first word that is not an option or its value, or the first two. */
   readonly verb: string | undefined;
-  /** Everything but that word. */
+  /** Everything but that. */
   readonly rest: readonly string[];
 }
 
 /** Finds the verb, whether global options stand before or after it. */
-export function findVerb(argv: readonly string[], globalOptions: readonly OptionSpec[]): CommandLine {
-  const verb = tokensOf(argv, globalOptions).find((token) => token.kind === "positional");
+export function findVerb(
+  argv: readonly string[],
+  globalOptions: readonly OptionSpec[],
+  isFirstWord: (word: string) => boolean,
+): CommandLine {
+  const [verb, second] = tokensOf(argv, globalOptions).filter((token) => token.kind === "positional");
   if (verb === undefined) return { verb: undefined, rest: argv };
-  return { verb: verb.value, rest: argv.filter((_, index) => index !== verb.index) };
+  const words = second !== undefined && isFirstWord(verb.value) ? [verb, second] : [verb];
+  return {
+    verb: words.map(({ value }) => value).join(" "),
+    rest: argv.filter((_, index) => words.every((word) => word.index !== index)),
+  };
 }
 
 /**

@@ -49,7 +49,8 @@ function beyondRepair(damage: BpfcacheError, cause: BpfcacheError): BpfcacheErro
 function read({ words, options, settings }: VerbContext): Bytecode {
   const [reference = ""] = words;
   const globals = parseGlobals(options.values("global"));
-  using reader = openReader({ directory: settings.directory });
+  const { directory, policyFile, trustedRoot } = settings;
+  using reader = openReader({ directory, trust: { policyFile, trustedRoot } });
   return reader.bytecode(reference, {
     platform: settings.platform,
     object: options.value("object"),

@@ -7,7 +7,7 @@ import type { Tally } from "./terminal/tally.js";
 
 /** A pulled image in a few lines: what it is by digest, what is in it, and what it took. */
 export function describePulled(image: PulledImage): string {
-  const { reference, platform, rootDigest, manifestDigest, from, requests, bytesFetched } = image;
+  const { reference, platform, rootDigest, manifestDigest, from, requests, bytesFetched, trust } = image;
   const digests = [
     ["  root", rootDigest],
     ["  manifest", manifestDigest],
@@ -20,6 +20,7 @@ export function describePulled(image: PulledImage): string {
     `${reference}  ${platform}\n`,
     table(digests),
     `  programs  ${programNames(image)}\n`,
+    trust === null ? "" : `  trust     ${trust.decision}: ${printable(trust.reason)}\n`,
     `  from ${from}: ${plural(requests, "request")}, ${formatBytes(bytesFetched)}\n`,
   ].join("");
 }

@@ -34,6 +34,12 @@ function describe(image: ImageDetails, style: Style): string {
       cells: ["attachment", `${digest}  ${printable(name)}, ${kind}, ${formatBytes(size)}`],
     })),
     ...referrersTo([image.rootDigest, image.manifestDigest], image.referrers),
+    ...image.verdicts.map(({ decision, reason, rule, decidedAt }) => ({
+      cells: [
+        "trust",
+        `${decision}: ${printable(reason)} (rule ${printable(rule ?? "default")}, ${decidedAt})`,
+      ],
+    })),
     ...image.warnings.map((warning) => ({ cells: ["warning", printable(warning)] })),
     ...image.objects.map(describeObject),
   ];

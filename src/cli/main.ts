@@ -8,17 +8,18 @@ import { type Progress, startProgress } from "./progress.js";
 import { globalOptions, readSettings, type Settings } from "./settings.js";
 import { expandShortNames } from "./short-names.js";
 import type { OptionSpec, VerbSpec } from "./verb.js";
-import { findVerbSpec, verbs } from "./verbs.js";
+import { findVerbSpec, isFirstWord, verbs } from "./verbs.js";
 
 const interruptedStatus = 130;
 
 async function main(argv: readonly string[]): Promise<number> {
   const output = new Output(argv.includes("--json"));
   try {
-    const { verb: name, rest } = findVerb(argv, globalOptions);
+    const { verb: name, rest } = findVerb(argv, globalOptions, isFirstWord);
     if (name === undefined) return await runWithoutVerb(argv);
     const verb = findVerbSpec(name);
     if (verb === undefined) {
+      if (isFirstWord(name)) return await runGroup(name, rest);
       const hint = adviseOnVerb(name, verbs);
       throw new BpfcacheError("USAGE", `there is no verb ${JSON.stringify(name)}`, { hint });
     }
@@ -37,8 +38,22 @@ async function runWithoutVerb(argv: readonly string[]): Promise<number> {
   return 0;
 }
 
+/** The first word of verbs that have two says which they are, but nothing by itself. */
+async function runGroup(word: string, argv: readonly string[]): Promise<number> {
+  const { groupHelp } = await import("./help/overview.js");
+  const { options } = parse(argv, globalOptions, undefined);
+  if (!options.isSet("help")) {
+    const names = verbs.map(({ name }) => name).filter((name) => name.startsWith(`${word} `));
+    throw new BpfcacheError("USAGE", `${word} is the first word of verbs that have two`, {
+      hint: `They are ${names.join(", ")}.`,
+    });
+  }
+  process.stdout.write(groupHelp(word));
+  return 0;
+}
+
 async function runVerb(verb: VerbSpec, argv: readonly string[]): Promise<number> {
-  const { words, options } = parse(argv, [...globalOptions, ...verb.options], verb);
+  const { words, options } = parse(argv, [...verb.options, ...globalOptions], verb);
   if (options.isSet("help")) {
     const { verbHelp } = await import("./help/overview.js");
     process.stdout.write(verbHelp(verb));
@@ -46,7 +61,7 @@ async function runVerb(verb: VerbSpec, argv: readonly string[]): Promise<number>
   }
   requireWords(words, verb);
   const configuration = await configure(options, process.env);
-  const settings = readSettings(configuration.arguments, process.env);
+  const settings = readSettings(configuration.arguments, process.env, verb);
   requirePlatforms(settings, verb);
   const progress = startProgress(settings.progress, settings.isVerbose);
   const output = new Output(settings.isJson, () => progress.end());

@@ -27,14 +27,15 @@ export class Output {
 
   /** An error, on stderr. Returns the exit status. */
   error(error: BpfcacheError): number {
-    const { code, message, reference, hint } = error;
+    const { code, message, reference, hint, log } = error;
     if (this.isJson) {
-      process.stderr.write(`${JSON.stringify({ error: { code, message, reference, hint } })}\n`);
+      process.stderr.write(`${JSON.stringify({ error: { code, message, reference, hint, log } })}\n`);
     } else {
       const about = reference === undefined || message.includes(reference) ? "" : `${printable(reference)}: `;
       process.stderr.write(
         `${styleFor(process.stderr)("red", "bpfcache:")} ${about}${printable(message)} [${code}]\n`,
       );
+      for (const line of log ?? []) process.stderr.write(`  ${printable(line)}\n`);
       if (hint !== undefined) process.stderr.write(`  ${printable(hint)}\n`);
     }
     return exitStatus[code];

@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { BpfcacheError } from "../core/errors.js";
@@ -8,7 +9,7 @@ import { type PullPolicy, parsePullPolicy, pullPolicies } from "../pull/policy.j
 import type { Arguments } from "./arguments.js";
 import { type ProgressStyle, progressStyles } from "./progress.js";
 import { parseSize } from "./size.js";
-import type { GlobalOptionSpec } from "./verb.js";
+import type { GlobalOptionSpec, VerbSpec } from "./verb.js";
 
 export const globalOptions: readonly GlobalOptionSpec[] = [
   {
@@ -57,6 +58,18 @@ export const globalOptions: readonly GlobalOptionSpec[] = [
   { name: "plain-http", value: "HOST", multiple: true, summary: "speak http to this registry" },
   { name: "hosts-dir", value: "DIR", summary: "mirrors, as containerd's hosts.toml files have them" },
   { name: "registries-conf", value: "FILE", summary: "mirrors, as Podman's registries.conf has them" },
+  {
+    name: "policy",
+    value: "FILE",
+    summary: "which images are trusted; /etc/bpfcache/policy.toml when that is there",
+    environment: "BPFCACHE_POLICY",
+    default: systemPolicy,
+  },
+  {
+    name: "trusted-root",
+    value: "FILE",
+    summary: "check keyless signatures by this trusted_root.json alone",
+  },
   { name: "json", summary: "print the result as one JSON document", isPerCall: true },
   {
     name: "progress",
@@ -91,13 +104,19 @@ export interface Settings {
   readonly registriesConf: string | undefined;
   /** Bounds other than the defaults. */
   readonly limits: Partial<Limits>;
+  readonly policyFile: string | undefined;
+  readonly trustedRoot: string | undefined;
   readonly isJson: boolean;
   readonly progress: ProgressStyle;
   readonly isVerbose: boolean;
 }
 
 /** Throws USAGE for a value that makes no sense. */
-export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv): Settings {
+export function readSettings(
+  options: Arguments,
+  environment: NodeJS.ProcessEnv,
+  verb: Pick<VerbSpec, "options"> = { options: [] },
+): Settings {
   const platform = options.value("platform");
   const platforms =
     platform === undefined || platform === "all" ? [] : platform.split(",").map(parsePlatform);
@@ -114,7 +133,8 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
     maxAgeMs: maxAge === undefined ? undefined : parseDuration(maxAge),
     maxBytes: maxSize === undefined ? undefined : parseSize(maxSize),
     isOffline: options.isSet("offline"),
-    via: parseVia(options.value("via")),
+    // A verb may have an option of this name for what is its own to choose.
+    via: verb.options.some(({ name }) => name === "via") ? undefined : parseVia(options.value("via")),
     jobs: jobs === undefined ? undefined : parseJobs(jobs),
     authFile: options.value("authfile"),
     caFile: options.value("ca-file"),
@@ -122,6 +142,8 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
     hostsDirectory: options.value("hosts-dir"),
     registriesConf: options.value("registries-conf"),
     limits: readLimits(options),
+    policyFile: options.value("policy") ?? systemPolicy(),
+    trustedRoot: options.value("trusted-root"),
     isJson: options.isSet("json"),
     progress: parseProgress(options.value("progress") ?? "auto"),
     isVerbose: options.isSet("verbose"),
@@ -131,7 +153,7 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
 /** The settings as the library wants them. */
 export function toCacheOptions(settings: Settings): CacheOptions {
   const { directory, platform, pullPolicy, maxBytes, isOffline, via, authFile, caFile, plainHttp } = settings;
-  const { hostsDirectory, registriesConf } = settings;
+  const { hostsDirectory, registriesConf, policyFile, trustedRoot } = settings;
   return {
     directory,
     platform,
@@ -144,7 +166,14 @@ export function toCacheOptions(settings: Settings): CacheOptions {
     plainHttp,
     limits: settings.limits,
     registryConfig: { hostsDirectory, registriesConf },
+    trust: { policyFile, trustedRoot },
   };
+}
+
+/** What the operator of this host has set down for every use of the command. */
+function systemPolicy(): string | undefined {
+  const path = "/etc/bpfcache/policy.toml";
+  return existsSync(path) ? path : undefined;
 }
 
 function defaultDirectory(environment: NodeJS.ProcessEnv): string {

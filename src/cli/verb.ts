@@ -19,7 +19,7 @@ export interface OptionSpec {
   /** The values that it takes, when they can be told beforehand. */
   readonly choices?: readonly string[];
   /** What holds when it is not given, as it would be written. */
-  readonly default?: string | (() => string);
+  readonly default?: string | (() => string | undefined);
 }
 
 /** An option of every verb. Unless it is only for one call, it is also a setting of the configuration file. */

@@ -249,6 +249,18 @@ export const verbs: readonly VerbSpec[] = [
     load: () => import("./scrub.js"),
   },
   {
+    name: "verify",
+    usage: "REF [--explain]",
+    summary: "say whether the trust policy accepts an image, and why",
+    options: [{ name: "explain", summary: "tell of every signature why it counts or not" }],
+    examples: [
+      "verify quay.io/org/xdp:v1 --policy policy.toml",
+      "verify quay.io/org/xdp:v1 --explain --offline",
+    ],
+    words: one,
+    load: () => import("./verify.js"),
+  },
+  {
     name: "serve",
     usage: "",
     summary: "be a read-only OCI registry over the cache",
@@ -264,6 +276,61 @@ export const verbs: readonly VerbSpec[] = [
     ],
     words: { min: 0, max: 0 },
     load: () => import("./serve.js"),
+  },
+  {
+    name: "program load",
+    usage: "REF",
+    summary: "load programs into the kernel and pin them",
+    options: [
+      {
+        name: "program",
+        value: "NAME",
+        multiple: true,
+        summary: "this function; all of the object by default",
+      },
+      { name: "object", value: "NAME", summary: "the object, by its name in the image or its digest" },
+      { name: "file", value: "FILE", summary: "load this object file instead of an image" },
+      { name: "global", value: "NAME=VALUE", multiple: true, summary: "set a variable, as cat does" },
+      { name: "metadata", value: "KEY=VALUE", multiple: true, summary: "keep this with the programs" },
+      { name: "map-owner", value: "ID", summary: "use the maps of this loaded program" },
+      { name: "pin", value: "DIR", summary: "pin into this new directory of bpffs" },
+      { name: "via", value: "PROGRAM", summary: "what loads: bpftool (default) or libbpf" },
+    ],
+    examples: [
+      "program load quay.io/org/xdp:v1 --program xdp_pass",
+      "program load quay.io/org/app:v1 --global limit=100 --metadata owner=node-agent",
+      "program load quay.io/org/reader:v1 --map-owner 42 --via libbpf",
+    ],
+    words: { ...one, min: 0 },
+    load: () => import("./program-load.js"),
+  },
+  {
+    name: "program list",
+    aliases: ["program ls"],
+    usage: "",
+    summary: "show what is loaded, through this cache and otherwise",
+    options: [],
+    examples: ["program list", "program list --json"],
+    words: { min: 0, max: 0 },
+    load: () => import("./program-list.js"),
+  },
+  {
+    name: "program get",
+    usage: "ID",
+    summary: "show all that is known of a loaded program",
+    options: [],
+    examples: ["program get 42"],
+    words: { min: 1, max: 1 },
+    load: () => import("./program-get.js"),
+  },
+  {
+    name: "program unload",
+    usage: "ID",
+    summary: "unpin a program, and forget it",
+    options: [],
+    examples: ["program unload 42"],
+    words: { min: 1, max: 1 },
+    load: () => import("./program-unload.js"),
   },
   {
     name: "config",
@@ -299,6 +366,11 @@ export const verbs: readonly VerbSpec[] = [
     load: () => import("./help/run.js"),
   },
 ];
+
+/** Whether verbs of two words begin with this one. */
+export function isFirstWord(word: string): boolean {
+  return verbs.some(({ name }) => name.startsWith(`${word} `));
+}
 
 export function findVerbSpec(name: string): VerbSpec | undefined {
   return verbs.find((verb) => verb.name === name || verb.aliases?.includes(name));

@@ -13,6 +13,7 @@ import type { Wanted } from "../store/leases.js";
 import type { BlobKind, Store } from "../store/store.js";
 import { fetchVerified, isInline, requireSize } from "./fetch.js";
 import type { Flights, Passenger } from "./flights.js";
+import type { FoundReferrers } from "./referrers.js";
 import type { PullRequest } from "./request.js";
 
 /** What an image is made of besides its manifest. */
@@ -24,6 +25,7 @@ export function blobsOf({ config, layers }: ImageManifest): (Descriptor & { read
 export interface Downloads {
   readonly blobs: Flights<Buffer>;
   readonly roots: Flights<Resolution>;
+  readonly referrers: Flights<FoundReferrers>;
 }
 
 /**
@@ -147,6 +149,17 @@ export class Content {
     const passenger = this.#downloads.roots.board(reference.toString(), (flightSignal) =>
       source.resolve(reference, { signal: flightSignal, onEvent, onRequest: () => this.requests++ }),
     );
+    this.#passengers.push(passenger);
+    return passenger.arrival(signal);
+  }
+
+  /** The same of what refers to a root. */
+  async referrersOf(
+    root: Digest,
+    find: (signal: AbortSignal) => Promise<FoundReferrers>,
+  ): Promise<FoundReferrers> {
+    const { reference, signal } = this.#request;
+    const passenger = this.#downloads.referrers.board(`${reference.name} ${root}`, find);
     this.#passengers.push(passenger);
     return passenger.arrival(signal);
   }

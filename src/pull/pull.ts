@@ -10,10 +10,12 @@ import { parseManifest } from "../image/manifest.js";
 import { indexMediaTypes } from "../image/media-types.js";
 import { platformOfEntry, platformsOf, selectPlatform } from "../image/select-platform.js";
 import type { LeaseGroup } from "../store/lease-group.js";
-import { type Publication, type PublishedManifest, requireMayMove } from "../store/publish.js";
+import { type Approval, type Publication, type PublishedManifest, requireMayMove } from "../store/publish.js";
 import { manifestDigestOf, type RefRecord, rootDigestOf } from "../store/records.js";
 import type { Store } from "../store/store.js";
+import type { Trust } from "../trust/trust.js";
 import { blobsOf, Content, type Downloads } from "./content.js";
+import { Decider } from "./decider.js";
 import { toRecord, warningsOf } from "./image-record.js";
 import { askedReference, type PullOutcome, type PullRequest, type ResolvedRoot } from "./request.js";
 import { requireStored } from "./strict.js";
@@ -25,7 +27,9 @@ export class Pull {
   readonly #leases: LeaseGroup | undefined;
   readonly #request: PullRequest;
   readonly #content: Content;
+  readonly #trust: Trust | undefined;
   readonly #startedAt = Date.now();
+  #approval: Approval | undefined;
 
   /** What it publishes hands in the leases; those that are left are for the caller to give back. */
   constructor(
@@ -34,8 +38,10 @@ export class Pull {
     downloads: Downloads,
     leases: LeaseGroup | undefined,
     request: PullRequest,
+    trust?: Trust,
   ) {
     this.#store = store;
+    this.#trust = trust;
     this.#limits = limits;
     this.#leases = leases;
     this.#request = request;
@@ -51,6 +57,7 @@ export class Pull {
       if (root === undefined)
         throw new BpfcacheError("INTERNAL", "the source said unchanged of what it was not told");
       if (known !== undefined && this.#request.mayMoveReference === false) requireMayMove(known, root.digest);
+      await this.#decide(root);
       const chain = await this.#descend(root);
       const record = (await this.#relink(chain, root.etag)) ?? (await this.#takeIn(chain, root.etag));
       return this.#outcome(this.#content.bytesFetched > 0 ? this.#request.source.name : "cache", record);
@@ -85,9 +92,18 @@ export class Pull {
     return { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes, etag };
   }
 
+  /** Before anything is fetched by that digest: throws UNTRUSTED when the trust policy in force refuses it. */
+  async #decide(root: { readonly digest: Digest; readonly bytes?: Uint8Array }): Promise<void> {
+    if (this.#trust === undefined) return;
+    const decider = new Decider(this.#store, this.#limits, this.#trust, this.#content, this.#request);
+    this.#approval = await decider.approve(root.digest, root.bytes);
+  }
+
   async #confirm(known: RefRecord): Promise<PullOutcome> {
+    await this.#decide({ digest: rootDigestOf(known) });
     if (this.#request.strict === true) requireStored(this.#store, known, this.#request.reference);
     await this.#write(() => {
+      if (this.#approval !== undefined) this.#store.approve(this.#approval);
       this.#store.noteChecked(known, Date.now(), this.#leases);
       this.#store.noteUse(manifestDigestOf(known), Date.now());
     }, 0);
@@ -131,6 +147,8 @@ export class Pull {
     if (this.#request.strict === true) requireAgreement(image.disagreements);
     const current = this.#publishedMeanwhile(manifests);
     if (current !== undefined) {
+      const approval = this.#approval;
+      if (approval !== undefined) await this.#write(() => this.#store.approve(approval), 0);
       this.#emitHit(current);
       return current;
     }
@@ -141,6 +159,7 @@ export class Pull {
       image,
       layers: [],
       objects: [],
+      approval: this.#approval,
       onEvent: this.#request.onEvent,
       leases: this.#leases,
     });
@@ -191,6 +210,7 @@ export class Pull {
       config: { digest: manifest.config.digest, bytes: content.config },
       layers: content.layers.map((layer) => ({ digest: layer.descriptor.digest, bytes: layer.bytes })),
       objects: image.objects,
+      approval: this.#approval,
       onEvent: this.#request.onEvent,
       leases: this.#leases,
     });
@@ -238,7 +258,8 @@ export class Pull {
   }
 
   #outcome(from: string, record: RefRecord): PullOutcome {
-    return { from, requests: this.#content.requests, bytesFetched: this.#content.bytesFetched, record };
+    const { requests, bytesFetched } = this.#content;
+    return { from, requests, bytesFetched, record, verdict: this.#approval?.verdict };
   }
 
   #emitResolved(digest: Digest | undefined, unchanged: boolean): void {

@@ -9,26 +9,31 @@ import { notCached } from "../store/bytecode.js";
 import { type LeaseGroup, LeaseLost } from "../store/lease-group.js";
 import { referenceLeaseKey } from "../store/lease-rows.js";
 import { ContentVanished } from "../store/publish.js";
-import { manifestDigestOf, type RootRecord, rootDigestOf } from "../store/records.js";
+import { manifestDigestOf, type RootRecord, rootDigestOf, type VerdictRecord } from "../store/records.js";
 import type { Store } from "../store/store.js";
+import type { Trust } from "../trust/trust.js";
 import type { Downloads } from "./content.js";
+import { warnIfRefused } from "./decider.js";
 import { Flights } from "./flights.js";
 import { Pull } from "./pull.js";
 import { keepReferrers } from "./referrers.js";
 import { requestAsItWas, unlessGone } from "./repair.js";
 import { askedReference, type PullOutcome, type PullRequest } from "./request.js";
 import { requireStored } from "./strict.js";
+import { type Verification, verifyImage } from "./verify.js";
 
 /** Takes images from sources into the store. */
 export class Puller {
   readonly #store: Store;
   readonly #limits: Limits;
   readonly #pulls = new WeakMap<ImageSource, Flights<PullOutcome>>();
-  readonly #downloads: Downloads = { blobs: new Flights(), roots: new Flights() };
+  readonly #trust: Trust | undefined;
+  readonly #downloads: Downloads = { blobs: new Flights(), roots: new Flights(), referrers: new Flights() };
 
-  constructor(store: Store, limits: Limits) {
+  constructor(store: Store, limits: Limits, trust?: Trust) {
     this.#store = store;
     this.#limits = limits;
+    this.#trust = trust;
   }
 
   /**
@@ -111,6 +116,16 @@ export class Puller {
     return [await this.#withReferrers(request, counted, others), ...others];
   }
 
+  /** See `verifyImage`. Throws USAGE without a policy. */
+  verify(request: PullRequest): Promise<Verification> {
+    if (this.#trust !== undefined)
+      return verifyImage(this.#store, this.#limits, this.#downloads, this.#trust, request);
+    throw new BpfcacheError("USAGE", "there is no trust policy to verify by", {
+      reference: request.reference.toString(),
+      hint: "Name one with --policy FILE.",
+    });
+  }
+
   /** With what it takes to keep what refers to the image, and to those from the same root. */
   async #withReferrers(
     request: PullRequest,
@@ -152,12 +167,25 @@ export class Puller {
   #hit(request: PullRequest, record: RootRecord): PullOutcome | undefined {
     const { reference, platform, onEvent } = request;
     if (!this.#store.isIntact(record)) return undefined;
+    const root = rootDigestOf(record);
+    const verdict = this.#trust?.approved(reference, root);
+    // What is kept here does not do for the policy in force; the source may have more signatures of the same root.
+    if (this.#trust !== undefined && verdict === undefined) return undefined;
     if (request.strict === true) requireStored(this.#store, record, reference);
     const adopted = this.#store.adopt(reference, platform, record, Date.now());
     if (adopted === undefined) return undefined;
     this.#store.noteUse(manifestDigestOf(record), Date.now());
-    emit(onEvent, { event: "hit", reference: reference.toString(), digest: rootDigestOf(record) });
-    return { from: "cache", requests: 0, bytesFetched: 0, record: adopted };
+    if (verdict !== undefined) this.#keep(verdict, request);
+    emit(onEvent, { event: "hit", reference: reference.toString(), digest: root });
+    return { from: "cache", requests: 0, bytesFetched: 0, record: adopted, verdict };
+  }
+
+  /** A hit stays as cheap as it was: only what another policy has said, or nobody yet, is written. */
+  #keep(verdict: VerdictRecord, { reference, onEvent }: PullRequest): void {
+    warnIfRefused(verdict, reference, onEvent);
+    const { root, policy, rule } = verdict;
+    if (this.#store.verdict(root, policy, rule) === undefined)
+      this.#store.approve({ verdict, referrers: [] });
   }
 
   /**
@@ -170,7 +198,7 @@ export class Puller {
       try {
         const pulledByAnother = await this.#waitForOthers(request, leases);
         if (pulledByAnother !== undefined) return pulledByAnother;
-        return await new Pull(this.#store, this.#limits, this.#downloads, leases, request).run();
+        return await new Pull(this.#store, this.#limits, this.#downloads, leases, request, this.#trust).run();
       } catch (error) {
         if (!(error instanceof ContentVanished || error instanceof LeaseLost) || attempt === 3) throw error;
       } finally {

@@ -3,11 +3,12 @@ import { basename } from "node:path";
 import { BpfcacheError } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import { parseReference } from "../core/reference.js";
+import { compressionOf } from "../image/archive/decompress.js";
 import { describeElf, isBpfElf } from "../image/elf/identify.js";
 import { defaultObjectName, safeName } from "../image/formats/object-names.js";
 import { DockerArchiveSource } from "./docker-archive.js";
 import { chunksOf } from "./layout/chunks.js";
-import { compressionOf, decompress } from "./layout/compression.js";
+import { decompressFile } from "./layout/compression.js";
 import type { FileSource } from "./layout/file-source.js";
 import type { GivenName } from "./layout/names.js";
 import { spool } from "./layout/spool.js";
@@ -56,7 +57,7 @@ export async function openStream(
   options: OpenFileOptions,
 ): Promise<FileSource> {
   const { limits, signal, spoolDirectory } = options;
-  const unpacked = decompress(input, { what: where, limits, maxBytes: limits.archiveBytes, signal });
+  const unpacked = decompressFile(input, { what: where, limits, maxBytes: limits.archiveBytes, signal });
   const file = await spool(unpacked, spoolDirectory);
   try {
     const fileName = where === "-" ? "" : basename(where).replace(/\.(?:gz|zst)$/, "");

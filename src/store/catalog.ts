@@ -18,6 +18,7 @@ import {
 import { allReferrersOf } from "./referrers.js";
 import { isPinned, lastUsedAt } from "./usage.js";
 import { decodeManifest } from "./values.js";
+import { toVerdict, type Verdict, verdictsOf } from "./verdicts.js";
 import { isChainHeld } from "./whole.js";
 
 export interface CachedObject {
@@ -73,6 +74,8 @@ export interface ImageDetails extends CachedImage {
   readonly metadata: Readonly<Record<string, unknown>> | null;
   /** Signatures and attestations kept with the root and the manifest, and what refers to those in turn. */
   readonly referrers: readonly ReferrerRecord[];
+  /** What trust policies have said of the root, the newest first. */
+  readonly verdicts: readonly Verdict[];
   readonly source: string;
   readonly checkedAt: string;
   readonly warnings: readonly string[];
@@ -121,6 +124,7 @@ export function describeImageFully(environment: Environment, record: RefRecord):
       };
     }),
     referrers: allReferrersOf(environment, record.chain),
+    verdicts: verdictsOf(environment, rootDigestOf(record)).map(toVerdict),
     attachments: image.attachments ?? [],
     metadata: image.metadata ?? null,
     source: record.source,

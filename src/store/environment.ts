@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { BpfcacheError } from "../core/errors.js";
+import { thisProcess } from "../core/process-identity.js";
 import { finishStartingAnew, type Recovery, startAnew } from "./damage.js";
 import { checkReadableDirectory, dataFile, makeTemporaryDirectory, prepareDirectory } from "./directory.js";
 import { examine, notYetMade } from "./examine.js";
@@ -39,6 +40,8 @@ export interface EnvironmentOptions {
   /** Where data.mdb is. Without it a temporary one is made, and removed on close. */
   readonly directory?: string | undefined;
   readonly readOnly?: boolean | undefined;
+  /** Which boot this is said to be, for tests; the kernel's by default. */
+  readonly bootId?: string | undefined;
 }
 
 /** Thrown out of a transaction that must not be made in these files, for others are to take their place. */
@@ -54,6 +57,8 @@ export class Environment {
   /** Set when the files were damaged when they were opened, and a new environment was begun. */
   recovery: Recovery | undefined;
   readonly isReadOnly: boolean;
+  /** The boot that programs loaded now belong to: in another one the kernel knows nothing of them. */
+  readonly bootId: string;
   readonly #isTemporary: boolean;
   /** Only of one that may write. */
   readonly #mark: OpenMark | undefined;
@@ -75,7 +80,7 @@ export class Environment {
    * another process replaces the files for too long.
    */
   static open(options: EnvironmentOptions = {}): Environment {
-    const { directory, readOnly = false } = options;
+    const { directory, readOnly = false, bootId = thisProcess().bootId } = options;
     const path = directory ?? makeTemporaryDirectory();
     if (readOnly) {
       checkReadableDirectory(path);
@@ -84,14 +89,21 @@ export class Environment {
       prepareDirectory(path);
       removeLeftovers(path);
     }
-    return new Environment(path, directory === undefined, readOnly);
+    return new Environment(path, directory === undefined, readOnly, bootId);
   }
 
   /** With a claim, that is this process's own, the files are opened as they are. */
-  private constructor(directory: string, isTemporary: boolean, isReadOnly: boolean, claim?: Claim) {
+  private constructor(
+    directory: string,
+    isTemporary: boolean,
+    isReadOnly: boolean,
+    bootId: string,
+    claim?: Claim,
+  ) {
     this.directory = directory;
     this.#isTemporary = isTemporary;
     this.isReadOnly = isReadOnly;
+    this.bootId = bootId;
     this.#claim = claim;
     try {
       this.#mark = isReadOnly ? undefined : new OpenMark(directory);
@@ -134,7 +146,11 @@ export class Environment {
         } catch (error) {
           if (!(error instanceof Replaced)) throw this.#failure(error);
         }
-        this.#reopen();
+        try {
+          this.#reopen();
+        } catch (error) {
+          throw this.#failure(error);
+        }
       }
     });
   }
@@ -192,8 +208,7 @@ export class Environment {
         }
       } finally {
         this.#claim = undefined;
-        replaceLock(this.directory, claim.plan);
-        claim.release();
+        finishReplacing(this.directory, claim);
       }
       this.#reopen();
     }
@@ -203,6 +218,11 @@ export class Environment {
   get lastTransaction(): number {
     this.#requireOpen();
     return this.#handle.lastTransaction;
+  }
+
+  /** Drawn when it was made; a compact copy keeps it, one that is begun anew has another. */
+  get id(): string {
+    return this.snapshot(() => this.tree("meta").get(environmentIdKey)?.toString() ?? "");
   }
 
   /** What a compact copy takes. */
@@ -331,12 +351,11 @@ export class Environment {
       this.recovery = finishStartingAnew(this.directory, claim, this.#beginAnew);
       return;
     }
-    replaceLock(this.directory, claim.plan);
-    claim.release();
+    finishReplacing(this.directory, claim);
   }
 
   readonly #beginAnew = (claim: Claim, lost: readonly LostReference[]): void => {
-    const environment = new Environment(this.directory, false, false, claim);
+    const environment = new Environment(this.directory, false, false, this.bootId, claim);
     try {
       environment.commit(() => {
         for (const reference of lost) rememberLost(environment, reference);
@@ -363,6 +382,17 @@ export class Environment {
     // lmdb-js ends the process when a closed database is used.
     if (this.#isClosed) throw new BpfcacheError("USAGE", "the cache has been closed");
   }
+}
+
+/** Where the lock file cannot be replaced, the claim stays until it can: nobody may use it with the new data. */
+function finishReplacing(directory: string, claim: Claim): void {
+  try {
+    replaceLock(directory, claim.plan);
+  } catch (error) {
+    claim.abandon();
+    throw error;
+  }
+  claim.release();
 }
 
 function requireNoView(): void {

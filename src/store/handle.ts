@@ -4,6 +4,7 @@ import { type Database, open, type RootDatabase } from "lmdb";
 import { dataFile, setFileRights } from "./directory.js";
 import { databaseFailure } from "./failure.js";
 import { dataIdentity, type FileIdentity } from "./files.js";
+import { makeLockFile } from "./lock-file.js";
 import { Tree, type TreeName } from "./trees.js";
 
 const binary = { encoding: "binary", keyEncoding: "binary" } as const;
@@ -47,6 +48,7 @@ export class Handle {
       known.users++;
       return new Handle(directory, known);
     }
+    makeLockFile(directory);
     // One process has one environment for a file, and this one cannot be written with. Its users open again.
     if (known !== undefined) close(known);
     const shared = { root: openRoot(directory, isReadOnly), identity, users: 1, isClosed: false };

@@ -35,7 +35,7 @@ export interface TakeOptions {
   readonly onWaiting?: (() => void) | undefined;
 }
 
-/** @internal A lease of this store. As many pulls as want the same thing share it. */
+/** A lease of this store. As many pulls as want the same thing share it. */
 export interface Lease {
   readonly key: Buffer;
   readonly fence: number;

@@ -3,7 +3,7 @@ import { formatPlatform, parsePlatform } from "../core/platform.js";
 import { type CachedImage, describeImage } from "./catalog.js";
 import { DamagedRow, recordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
-import { holdersOf, manifestOfHolder } from "./holders.js";
+import { holdersOf, manifestsHolding } from "./holders.js";
 import { namePrefix, readDigestKey, readReferenceKey } from "./keys.js";
 import type { ProgramEntry, RefRecord } from "./records.js";
 
@@ -64,9 +64,7 @@ function objectsNamed(environment: Environment, index: "byProgram" | "byMap", na
 
 /** From objects to the manifests that hold them, to the references that hold those. */
 function referencesWith(environment: Environment, objects: readonly Digest[]): Buffer[] {
-  const manifests = new Set(
-    objects.flatMap((object) => holdersOf(environment, "object", object).map(manifestOfHolder)),
-  );
+  const manifests = new Set(objects.flatMap((object) => manifestsHolding(environment, "object", object)));
   const keys = [...manifests].flatMap((manifest) => holdersOf(environment, "manifest", manifest));
   return keys.sort(Buffer.compare);
 }

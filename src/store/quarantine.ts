@@ -5,9 +5,8 @@ import type { Environment } from "./environment.js";
 import {
   type ContentKind,
   contentTrees,
-  holdersOf,
   isHeld,
-  manifestOfHolder,
+  manifestsHolding,
   markIncomplete,
   releaseHolder,
   releaseReferrer,
@@ -21,7 +20,7 @@ import { putReference } from "./publish.js";
 import type { ReferrerRecord, RefRecord, RootRecord } from "./records.js";
 import type { TreeName } from "./trees.js";
 import { pinnedReference, pinOf, putPin, removePin, unknownPin } from "./usage.js";
-import { decodeManifest, encodeRecord } from "./values.js";
+import { areSoundBytes, decodeManifest, encodeRecord } from "./values.js";
 
 /** What is noted of something that was found damaged. */
 export interface QuarantineNote {
@@ -104,6 +103,10 @@ function isDamaged(environment: Environment, tree: TreeName, key: Buffer): boole
     const { digest } = readDigestKey(key);
     return isHeld(environment, kind, digest) && faultOfContent(environment, kind, digest) !== undefined;
   }
+  if (tree === "pending" || tree === "programs" || tree === "trees") {
+    const value = environment.tree(tree).get(key);
+    return value !== undefined && !areSoundBytes(value);
+  }
   try {
     const isMissing = recordAt(environment, tree, key) === undefined;
     return isMissing && tree === "objectInfo" && isHeld(environment, "object", readDigestKey(key).digest);
@@ -136,10 +139,9 @@ function note(environment: Environment, tree: TreeName, key: Buffer, reason: str
 function dropContent(environment: Environment, kind: ContentKind, digest: Digest): void {
   const key = digestKey(digest);
   // A signature or attestation goes as a whole; the next pull that keeps them fetches it again.
-  const referrers =
-    kind === "manifest" ? [digest] : holdersOf(environment, kind, digest).map(manifestOfHolder);
+  const referrers = kind === "manifest" ? [digest] : manifestsHolding(environment, kind, digest);
   for (const referrer of referrers) dropReferrer(environment, referrer);
-  const holders = holdersOf(environment, kind, digest);
+  const images = kind === "manifest" ? [] : manifestsHolding(environment, kind, digest);
   removeHolders(environment, kind, digest);
   if (kind === "object") {
     removeIndexesOf(environment, digest);
@@ -148,7 +150,7 @@ function dropContent(environment: Environment, kind: ContentKind, digest: Digest
   removeContent(environment, contentTrees[kind], key);
   if (kind === "manifest") {
     if (environment.tree("images").has(key)) markIncomplete(environment, digest);
-  } else for (const holder of holders) markIncomplete(environment, manifestOfHolder(holder));
+  } else for (const image of images) markIncomplete(environment, image);
 }
 
 function dropReferrer(environment: Environment, manifest: Digest): void {

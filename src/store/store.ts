@@ -10,6 +10,7 @@ import {
   type BytecodeDescription,
   type BytecodeOptions,
   notCached,
+  type RequireTrusted,
 } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { type Compaction, compact } from "./compact.js";
@@ -38,7 +39,7 @@ import { type ListFilter, listImages } from "./list.js";
 import { find, findReference } from "./lookup.js";
 import { abandonLost, type LostReference, lostReferences } from "./lost.js";
 import { type PruneOptions, type PruneResult, prune } from "./prune.js";
-import { type Publication, type PublishedBlob, publish, putReference } from "./publish.js";
+import { type Approval, type Publication, type PublishedBlob, publish, putReference } from "./publish.js";
 import { hashOfContent, quarantine } from "./quarantine.js";
 import {
   type BlobEntry,
@@ -50,12 +51,15 @@ import {
   type RefRecord,
   type RootRecord,
   rootDigestOf,
+  type VerdictRecord,
 } from "./records.js";
 import { type PublishedReferrer, putReferrers, referrersOf } from "./referrers.js";
 import { repositories, tagsOf } from "./repositories.js";
 import { Scrub, type ScrubOptions, type ScrubReport } from "./scrub/scrub.js";
+import { putTrustedRoot, type TrustedRootRecord, trustedRootOf } from "./trusted-root.js";
 import { noteUse, pinOf, putPin, removePin } from "./usage.js";
 import { decodeManifest, encodeRecord, type StoredManifest } from "./values.js";
+import { putVerdict, verdictOf } from "./verdicts.js";
 import { isRootWhole, isWhole, ObjectVerifier } from "./whole.js";
 
 export type BlobKind = "config" | "layer";
@@ -103,6 +107,11 @@ export class Store {
     return this.#environment.directory;
   }
 
+  /** For what keeps a state of its own in the database. */
+  get environment(): Environment {
+    return this.#environment;
+  }
+
   /** That the files were damaged when they were opened, and what became of them. */
   get recovery(): Recovery | undefined {
     return this.#environment.recovery;
@@ -145,7 +154,35 @@ export class Store {
   }
 
   publish(publication: Publication): RefRecord {
-    return publish(this.#environment, publication, this.#budget);
+    const { approval } = publication;
+    if (approval === undefined) return publish(this.#environment, publication, this.#budget);
+    return this.#environment.commit(() => {
+      const record = publish(this.#environment, publication, this.#budget);
+      this.approve(approval);
+      return record;
+    });
+  }
+
+  /** Keeps that a trust policy lets an image be used, and what signs it; nothing, when it has been removed meanwhile. */
+  approve({ verdict, referrers }: Approval): void {
+    this.#environment.commit(() => {
+      putReferrers(this.#environment, verdict.root, referrers, this.#budget);
+      putVerdict(this.#environment, verdict);
+    });
+  }
+
+  /** That this rule of this policy lets the root be used, if that has been decided while it is here. */
+  verdict(root: Digest, policy: string, rule: string): VerdictRecord | undefined {
+    return this.#environment.snapshot(() => verdictOf(this.#environment, root, policy, rule));
+  }
+
+  /** Sigstore's trusted root as its mirror was last found to have it. */
+  trustedRoot(mirror: string): TrustedRootRecord | undefined {
+    return this.#environment.snapshot(() => trustedRootOf(this.#environment, mirror));
+  }
+
+  keepTrustedRoot(mirror: string, record: TrustedRootRecord): void {
+    this.#environment.commit(() => putTrustedRoot(this.#environment, mirror, record));
   }
 
   /**
@@ -284,8 +321,13 @@ export class Store {
   }
 
   /** A copy of an object's bytes, re-hashed. Throws NOT_CACHED, CACHE_CORRUPT, or USAGE when the choice is not unique. */
-  bytecode(reference: Reference, platform: Platform, options: BytecodeOptions): Bytecode {
-    return this.#noticing(() => this.#bytecode.read(reference, platform, options));
+  bytecode(
+    reference: Reference,
+    platform: Platform,
+    options: BytecodeOptions,
+    requireTrusted?: RequireTrusted,
+  ): Bytecode {
+    return this.#noticing(() => this.#bytecode.read(reference, platform, options, requireTrusted));
   }
 
   withBytecode<T>(
@@ -293,8 +335,9 @@ export class Store {
     platform: Platform,
     options: BytecodeOptions,
     use: (view: Uint8Array, description: BytecodeDescription) => T,
+    requireTrusted?: RequireTrusted,
   ): T {
-    return this.#noticing(() => this.#bytecode.use(reference, platform, options, use));
+    return this.#noticing(() => this.#bytecode.use(reference, platform, options, use, requireTrusted));
   }
 
   /** Removes a reference, on one platform or on all, with all that nothing else needs. Throws NOT_CACHED. */

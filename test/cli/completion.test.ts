@@ -11,7 +11,7 @@ import { sampleImage, User } from "./command.js";
 let registry: TestRegistry;
 let user: User;
 let reference: string;
-const names = verbs.flatMap(({ name, aliases = [] }) => [name, ...aliases]);
+const names = verbs.flatMap(({ name, aliases = [] }) => [name, ...aliases].map((each) => each.split(" ")[0]));
 
 beforeAll(async () => {
   registry = await startTestRegistry();
@@ -91,6 +91,13 @@ describe.each(["bash", "fish"])("completion in %s", (shell) => {
     expect(complete(`bpfcache inspect ${reference.slice(0, -1)}`)).toEqual([
       shell === "bash" ? "v1" : reference,
     ]);
+  });
+
+  it.skipIf(missing)(`knows verbs of two words${missing ?? ""}`, () => {
+    expect(complete("bpfcache program ").sort()).toEqual(["get", "list", "load", "ls", "unload"]);
+    expect(complete("bpfcache program load --map-o")).toEqual(["--map-owner"]);
+    expect(complete("bpfcache program load 127")).toHaveLength(1);
+    expect(complete("bpfcache list --map-o")).toEqual([]);
   });
 
   it.skipIf(missing)(`finds the verb behind global options${missing ?? ""}`, () => {

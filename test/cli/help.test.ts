@@ -22,7 +22,7 @@ describe("help", () => {
     expect(text).toMatch(new RegExp(`^Usage: bpfcache ${verb.name}\\b`, "m"));
     for (const { name } of [...verb.options, ...globalOptions]) expect(text).toContain(`--${name}`);
     expect(text).toMatch(new RegExp(`^ {2}bpfcache ${verb.name}\\b`, "m"));
-    await expect(text).toMatchFileSnapshot(`snapshots/help-${verb.name}.txt`);
+    await expect(text).toMatchFileSnapshot(`snapshots/help-${verb.name.replaceAll(" ", "-")}.txt`);
   });
 
   it.each(printed)("on $name is as it reads best", async ({ name, load }) => {

@@ -5,9 +5,12 @@ import {
   type Candidates,
   candidatesOfOption,
   candidatesOfVerb,
+  firstWords,
   flagsOf,
+  groups,
   namesOf,
   quoted,
+  secondWords,
 } from "./candidates.js";
 
 /** For bash 4.3 and later; bash-completion need not be there. */
@@ -31,7 +34,10 @@ _bpfcache() {
 		case \${words[i]} in
 		${valued.join(" | ")}) ((i++)) ;;
 		-*) ;;
-		*) verb=\${words[i]} && break ;;
+		*)
+			verb=\${verb:+$verb }\${words[i]}
+			[[ " ${[...groups().keys()].join(" ")} " == *" $verb "* ]] || break
+			;;
 		esac
 	done
 
@@ -41,8 +47,9 @@ ${optionCases()}
 		case $verb in
 		"")
 			options=${quoted(globalOptions.flatMap(flagsOf).join(" "))}
-			reply=(${quoted(verbs.flatMap(namesOf).join(" "))})
+			reply=(${quoted(firstWords().join(" "))})
 			;;
+${groupCases()}
 ${verbCases()}
 		esac
 		[[ $current == -* ]] && reply=("$options")
@@ -76,13 +83,21 @@ function optionCases(): string {
   ].join("\n");
 }
 
+function groupCases(): string {
+  return [...groups()]
+    .map(([word, members]) => `		${word}) reply=(${quoted(members.flatMap(secondWords).join(" "))}) ;;`)
+    .join("\n");
+}
+
 function verbCases(): string {
   return verbs
     .map((verb) => {
       const flags = [...verb.options, ...globalOptions].flatMap(flagsOf).join(" ");
       const reply = replyOf(candidatesOfVerb(verb));
       return [
-        `		${namesOf(verb).join(" | ")})`,
+        `		${namesOf(verb)
+          .map((name) => `"${name}"`)
+          .join(" | ")})`,
         `			options=${quoted(flags)}`,
         reply === "" ? "" : `			[[ $current == -* ]] || { ${reply}; }`,
         "			;;",

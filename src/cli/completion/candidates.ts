@@ -42,6 +42,26 @@ export function namesOf({ name, aliases = [] }: VerbSpec): readonly string[] {
   return [name, ...aliases];
 }
 
+/** What may stand where a verb begins: its name, or the first word of two, each once. */
+export function firstWords(): readonly string[] {
+  return [...new Set(verbs.flatMap(namesOf).map((name) => name.split(" ")[0] ?? name))];
+}
+
+/** Verbs that have the same first of two words, by that word. */
+export function groups(): ReadonlyMap<string, readonly VerbSpec[]> {
+  const found = new Map<string, VerbSpec[]>();
+  for (const verb of verbs) {
+    const [first = "", second] = verb.name.split(" ");
+    if (second !== undefined) found.set(first, [...(found.get(first) ?? []), verb]);
+  }
+  return found;
+}
+
+/** Without the first of two words. */
+export function secondWords(verb: VerbSpec): readonly string[] {
+  return namesOf(verb).map((name) => name.split(" ")[1] ?? name);
+}
+
 /** Text within single quotes, as every shell reads it. */
 export function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;

@@ -1,7 +1,7 @@
 import { globalOptions } from "../settings.js";
-import type { OptionSpec } from "../verb.js";
-import { verbs } from "../verbs.js";
-import { type Candidates, candidatesOfOption, candidatesOfVerb, namesOf } from "./candidates.js";
+import type { OptionSpec, VerbSpec } from "../verb.js";
+import { findVerbSpec, verbs } from "../verbs.js";
+import { type Candidates, candidatesOfOption, candidatesOfVerb, firstWords, groups, namesOf, secondWords } from "./candidates.js";
 
 export function script(): string {
   return [
@@ -9,13 +9,19 @@ export function script(): string {
     "",
     "complete -c bpfcache -f",
     ...globalOptions.map((option) => optionLine(option, "")),
-    ...verbs.flatMap((verb) =>
-      namesOf(verb).map(
-        (name) => `complete -c bpfcache -n __fish_use_subcommand -a ${name} -d ${quoted(verb.summary)}`,
-      ),
+    ...firstWords().map((word) => {
+      const summary = findVerbSpec(word)?.summary ?? (groups().get(word) ?? []).flatMap(secondWords).join(", ");
+      return `complete -c bpfcache -n __fish_use_subcommand -a ${word} -d ${quoted(summary)}`;
+    }),
+    ...[...groups()].flatMap(([word, members]) =>
+      members.map((verb) => {
+        const begun = members.flatMap(secondWords).join(" ");
+        const condition = `${seen(word)}; and not ${seen(begun)}`;
+        return `complete -c bpfcache -n ${quoted(condition)} -a ${quoted(secondWords(verb).join(" "))} -d ${quoted(verb.summary)}`;
+      }),
     ),
     ...verbs.flatMap((verb) => {
-      const condition = ` -n ${quoted(`__fish_seen_subcommand_from ${namesOf(verb).join(" ")}`)}`;
+      const condition = ` -n ${quoted(isUnderWay(verb))}`;
       const words = argumentsOf(candidatesOfVerb(verb));
       return [
         ...verb.options.map((option) => optionLine(option, condition)),
@@ -24,6 +30,17 @@ export function script(): string {
     }),
     "",
   ].join("\n");
+}
+
+function seen(words: string): string {
+  return `__fish_seen_subcommand_from ${words}`;
+}
+
+/** Whether the line has the verb: the second of two words may be a verb by itself too. */
+function isUnderWay(verb: VerbSpec): string {
+  const [first = "", second] = verb.name.split(" ");
+  if (second !== undefined) return `${seen(first)}; and ${seen(secondWords(verb).join(" "))}`;
+  return [seen(namesOf(verb).join(" ")), ...[...groups().keys()].map((word) => `and not ${seen(word)}`)].join("; ");
 }
 
 function optionLine(option: OptionSpec, condition: string): string {

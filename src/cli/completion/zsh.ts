@@ -6,8 +6,10 @@ import {
   candidatesOfOption,
   candidatesOfVerb,
   flagsOf,
+  groups,
   namesOf,
   quoted,
+  secondWords,
 } from "./candidates.js";
 
 export function script(): string {
@@ -32,13 +34,14 @@ ${specs(globalOptions, "\t\t")}
 	verb)
 		local -a verbs
 		verbs=(
-${verbs.flatMap((verb) => namesOf(verb).map((name) => `			${quoted(`${name}:${verb.summary}`)}`)).join("\n")}
+${described()}
 		)
 		_describe verb verbs && ret=0
 		;;
 	words)
 		case $line[1] in
-${verbs.map(verbCase).join("\n")}
+${singles().map(verbCase).join("\n")}
+${[...groups()].map(groupCase).join("\n")}
 		esac
 		;;
 	esac
@@ -53,11 +56,40 @@ fi
 `;
 }
 
+function singles(): readonly VerbSpec[] {
+  return verbs.filter(({ name }) => !name.includes(" "));
+}
+
+/** Each verb with what it does, for the list that zsh shows. */
+function described(): string {
+  const lines = [
+    ...singles().flatMap((verb) => namesOf(verb).map((name) => `${name}:${verb.summary}`)),
+    ...[...groups()].map(([word, members]) => `${word}:${members.flatMap(secondWords).join(", ")}`),
+  ];
+  return lines.map((line) => `			${quoted(line)}`).join("\n");
+}
+
+/** Of verbs with two words, the second is looked at as if it were the first. */
+function groupCase([word, members]: readonly [string, readonly VerbSpec[]]): string {
+  return `		${word})
+			if ((CURRENT == 2)); then
+				compadd ${members.flatMap(secondWords).join(" ")} && ret=0
+			else
+				local second=$words[2]
+				shift words
+				((CURRENT--))
+				case $second in
+${members.map((verb) => verbCase(verb)).join("\n")}
+				esac
+			fi
+			;;`;
+}
+
 function verbCase(verb: VerbSpec): string {
   const words = actionOf(candidatesOfVerb(verb));
   const options = specs([...verb.options, ...globalOptions], "\t\t\t\t");
   return [
-    `		${namesOf(verb).join("|")})`,
+    `		${secondWords(verb).join("|")})`,
     "			_arguments \\",
     words === "" ? options.replace(/ \\$/, " && ret=0") : options,
     words === "" ? "" : `				${quoted(`*: :${words}`)} && ret=0`,

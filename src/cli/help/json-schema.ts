@@ -54,7 +54,7 @@ function needed(name: string, definitions: Readonly<Record<string, object>>): Re
   const names = new Set([name]);
   for (const each of names) {
     const text = JSON.stringify(definitions[each]);
-    for (const [, other = ""] of text.matchAll(/"\$ref":"#\/\$defs\/(\w+)"/g)) names.add(other);
+    for (const [, other = ""] of text.matchAll(/"\$ref":"#\/\$defs\/([\w-]+)"/g)) names.add(other);
   }
   return Object.fromEntries([...names].map((each) => [each, definitions[each] ?? {}]));
 }

@@ -21,6 +21,12 @@ export function generalHelp(): string {
   ].join("");
 }
 
+/** `bpfcache WORD --help`, of a word that several verbs begin with. */
+export function groupHelp(word: string): string {
+  const members = verbs.filter(({ name }) => name.startsWith(`${word} `));
+  return `${definitions(members.map(({ name, summary }) => [`bpfcache ${name}`, summary]))}\nEach tells more with --help.\n`;
+}
+
 /** `bpfcache VERB --help`. */
 export function verbHelp(verb: VerbSpec): string {
   const { name, aliases = [], summary, description, usage, options, examples } = verb;

@@ -1,8 +1,8 @@
 import { BpfcacheError } from "../../core/errors.js";
 import type { VerbContext } from "../verb.js";
-import { findVerbSpec, verbs } from "../verbs.js";
+import { findVerbSpec, isFirstWord, verbs } from "../verbs.js";
 import { nearest } from "./nearest.js";
-import { generalHelp, verbHelp } from "./overview.js";
+import { generalHelp, groupHelp, verbHelp } from "./overview.js";
 import { topics } from "./topics.js";
 
 export async function run({ words, output }: VerbContext): Promise<void> {
@@ -16,8 +16,9 @@ async function helpOn(name: string | undefined, part: string | undefined): Promi
   // What is both a topic and a verb is told as a topic; the verb tells of itself with --help.
   const topic = topics.find((each) => each.name === name);
   if (topic !== undefined) return (await topic.load()).text(part);
-  const verb = findVerbSpec(name);
-  if (verb !== undefined && part === undefined) return verbHelp(verb);
+  const verb = findVerbSpec([name, part].filter(Boolean).join(" "));
+  if (verb !== undefined) return verbHelp(verb);
+  if (isFirstWord(name) && part === undefined) return groupHelp(name);
   const known = [...topics.map((each) => each.name), ...verbs.map((each) => each.name)];
   const meant = nearest(name, known);
   throw new BpfcacheError(

@@ -3,12 +3,14 @@ import type { ExportResult } from "../../bundle/export.js";
 import type { PushedImage } from "../../bundle/push.js";
 import type { PulledImage } from "../../options.js";
 import type { BatchResult } from "../../pull/batch.js";
+import type { Verification } from "../../pull/verify.js";
 import type { Compaction } from "../../store/compact.js";
 import type { Usage } from "../../store/disk-usage.js";
 import type { PruneResult } from "../../store/prune.js";
 import type { ScrubReport } from "../../store/scrub/scrub.js";
 import type { ShownSetting } from "../config/run.js";
 import { event } from "./event.js";
+import { program, programList } from "./program.js";
 import { bytecode, image, inspectedImage, pulledImage } from "./image.js";
 import { bytes, code, count, digest, listOf, lock, platform, reference, schemaOf } from "./words.js";
 
@@ -92,6 +94,30 @@ const scrubbed = schemaOf<ScrubReport>()(
   }),
 );
 
+const verification = schemaOf<Verification>()(
+  z.object({
+    reference,
+    rootDigest: digest,
+    isCached: z.boolean(),
+    decision: z.enum(["accept", "warn", "reject"]),
+    rule: z.string().nullable().describe("the scope of the rule that decided; null for the policy's default"),
+    reason: z.string(),
+    signers: listOf(z.string()),
+    policy: z.string().describe("the policy's fingerprint"),
+    signatures: listOf(
+      z.object({
+        digest,
+        kind: z.string(),
+        counts: z.boolean(),
+        signer: z.string().nullable(),
+        reason: z.string(),
+      }),
+    ),
+    requests: count,
+    bytesFetched: bytes,
+  }),
+);
+
 const setting = schemaOf<ShownSetting>()(
   z.object({
     name: z.string(),
@@ -105,7 +131,7 @@ const setting = schemaOf<ShownSetting>()(
   }),
 );
 
-/** What each verb prints with --json, by its name; besides them what an image is, an event and an error. */
+/** What each verb prints with --json, by its name with a hyphen for a space; besides them what an image is, an event and an error. */
 export const documents: Readonly<Record<string, z.ZodType>> = {
   image,
   prefetch: batch,
@@ -126,6 +152,12 @@ export const documents: Readonly<Record<string, z.ZodType>> = {
   usage,
   compact: compacted,
   scrub: scrubbed,
+  verify: verification,
+  program,
+  "program-load": z.object({ programs: listOf(program) }),
+  "program-list": programList,
+  "program-get": program,
+  "program-unload": program,
   serve: z.object({ url: z.string(), directory: z.string() }),
   config: z.object({
     files: listOf(z.object({ path: z.string(), isThere: z.boolean() })),
@@ -140,6 +172,7 @@ export const documents: Readonly<Record<string, z.ZodType>> = {
       message: z.string(),
       reference: z.string().optional(),
       hint: z.string().optional(),
+      log: listOf(z.string()).optional(),
     }),
   }),
 };

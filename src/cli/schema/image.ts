@@ -32,13 +32,22 @@ const imageKeys = {
 
 export const image = schemaOf<CachedImage>()(z.object(imageKeys));
 
+const verdict = z.object({
+  decision: z.enum(["accept", "warn"]),
+  rule: z.string().nullable().describe("the scope of the rule that decided; null for the policy's default"),
+  reason: z.string(),
+  signers: listOf(z.string()),
+  policy: z.string().describe("the policy's fingerprint"),
+  decidedAt: time,
+});
+
 export const pulledImage = schemaOf<PulledImage>()(
   z.object({
     ...imageKeys,
     from: z.string().describe("cache, or the source that bytes came from"),
     requests: count,
     bytesFetched: bytes,
-    trust: z.null().describe("the verdict of the trust policy; null when none was asked"),
+    trust: verdict.nullable().describe("the verdict of the trust policy; null when none was asked"),
   }),
 );
 
@@ -85,6 +94,7 @@ const referrer = z.object({
   size: bytes,
   annotations: z.record(z.string(), z.string()).readonly().optional(),
   tag: z.string().optional(),
+  isInIndex: z.boolean().optional(),
   blobs: listOf(blob.extend({ kind: z.enum(["config", "layer"]) })),
 });
 
@@ -107,6 +117,7 @@ export const inspectedImage = schemaOf<ImageDetails>()(
     ),
     metadata: z.record(z.string(), z.unknown()).readonly().nullable(),
     referrers: listOf(referrer),
+    verdicts: listOf(verdict),
     source: z.string(),
     checkedAt: time,
     warnings: listOf(z.string()),
