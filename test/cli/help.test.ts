@@ -1,10 +1,12 @@
 import { existsSync } from "node:fs";
+import { parse } from "smol-toml";
 import { describe, expect, it } from "vitest";
 import { generalHelp, verbHelp } from "../../src/cli/help/overview.js";
 import { topics } from "../../src/cli/help/topics.js";
 import { globalOptions } from "../../src/cli/settings.js";
 import { verbs } from "../../src/cli/verbs.js";
 import { exitStatus } from "../../src/core/errors.js";
+import { policySchema } from "../../src/trust/policy-schema.js";
 import { User } from "./command.js";
 
 const printed = topics.filter(({ name }) => name !== "json-schema" && name !== "man-page");
@@ -28,6 +30,12 @@ describe("help", () => {
   it.each(printed)("on $name is as it reads best", async ({ name, load }) => {
     const { text } = await load();
     await expect(text(undefined)).toMatchFileSnapshot(`snapshots/topic-${name}.txt`);
+  });
+
+  it("on the policy has an example that is one", async () => {
+    const { text } = await import("../../src/cli/help/policy.js");
+    const [, example = ""] = text().split("For example:\n\n");
+    expect(policySchema().safeParse(parse(example)).error).toBeUndefined();
   });
 
   it("is no wider than 100 columns", () => {

@@ -53,7 +53,9 @@ describe("the published schema", () => {
   });
 
   it("has a document for every verb", () => {
-    expect(verbs.map(({ name }) => name.replaceAll(" ", "-")).filter((name) => !(name in published.$defs))).toEqual([]);
+    expect(
+      verbs.map(({ name }) => name.replaceAll(" ", "-")).filter((name) => !(name in published.$defs)),
+    ).toEqual([]);
   });
 
   it("is what help prints, whole or for one document", async () => {

@@ -1,7 +1,15 @@
 import { globalOptions } from "../settings.js";
 import type { OptionSpec, VerbSpec } from "../verb.js";
 import { findVerbSpec, verbs } from "../verbs.js";
-import { type Candidates, candidatesOfOption, candidatesOfVerb, firstWords, groups, namesOf, secondWords } from "./candidates.js";
+import {
+  type Candidates,
+  candidatesOfOption,
+  candidatesOfVerb,
+  firstWords,
+  groups,
+  namesOf,
+  secondWords,
+} from "./candidates.js";
 
 export function script(): string {
   return [
@@ -10,7 +18,8 @@ export function script(): string {
     "complete -c bpfcache -f",
     ...globalOptions.map((option) => optionLine(option, "")),
     ...firstWords().map((word) => {
-      const summary = findVerbSpec(word)?.summary ?? (groups().get(word) ?? []).flatMap(secondWords).join(", ");
+      const summary =
+        findVerbSpec(word)?.summary ?? (groups().get(word) ?? []).flatMap(secondWords).join(", ");
       return `complete -c bpfcache -n __fish_use_subcommand -a ${word} -d ${quoted(summary)}`;
     }),
     ...[...groups()].flatMap(([word, members]) =>
@@ -40,7 +49,9 @@ function seen(words: string): string {
 function isUnderWay(verb: VerbSpec): string {
   const [first = "", second] = verb.name.split(" ");
   if (second !== undefined) return `${seen(first)}; and ${seen(secondWords(verb).join(" "))}`;
-  return [seen(namesOf(verb).join(" ")), ...[...groups().keys()].map((word) => `and not ${seen(word)}`)].join("; ");
+  return [seen(namesOf(verb).join(" ")), ...[...groups().keys()].map((word) => `and not ${seen(word)}`)].join(
+    "; ",
+  );
 }
 
 function optionLine(option: OptionSpec, condition: string): string {

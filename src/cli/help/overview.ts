@@ -30,6 +30,8 @@ export function groupHelp(word: string): string {
 /** `bpfcache VERB --help`. */
 export function verbHelp(verb: VerbSpec): string {
   const { name, aliases = [], summary, description, usage, options, examples } = verb;
+  // A verb may have an option of its own by the name of one that all have.
+  const common = globalOptions.filter((each) => !options.some((own) => own.name === each.name));
   return [
     paragraph(`${summary.charAt(0).toUpperCase()}${summary.slice(1)}.`),
     `\nUsage: bpfcache ${[name, usage].join(" ").trim()}\n`,
@@ -37,6 +39,6 @@ export function verbHelp(verb: VerbSpec): string {
     description === undefined ? "" : `\n${paragraph(description)}`,
     options.length === 0 ? "" : `\nOptions:\n${optionList(options)}`,
     `\nExamples:\n${examples.map((example) => `  bpfcache ${example}\n`).join("")}`,
-    `\nOptions of every verb:\n${optionList(globalOptions)}`,
+    `\nOptions of every verb:\n${optionList(common)}`,
   ].join("");
 }

@@ -13,7 +13,11 @@ export const topics: readonly Topic[] = [
     summary: "the configuration file and the environment",
     load: () => import("./config.js"),
   },
-  { name: "policy", summary: "which images may be used: the trust policy", load: () => import("./policy.js") },
+  {
+    name: "policy",
+    summary: "which images may be used: the trust policy",
+    load: () => import("./policy.js"),
+  },
   {
     name: "json-schema",
     summary: "what --json prints, as a JSON Schema",

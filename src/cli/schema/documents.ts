@@ -10,8 +10,8 @@ import type { PruneResult } from "../../store/prune.js";
 import type { ScrubReport } from "../../store/scrub/scrub.js";
 import type { ShownSetting } from "../config/run.js";
 import { event } from "./event.js";
-import { program, programList } from "./program.js";
 import { bytecode, image, inspectedImage, pulledImage } from "./image.js";
+import { program, programList } from "./program.js";
 import { bytes, code, count, digest, listOf, lock, platform, reference, schemaOf } from "./words.js";
 
 const failed = listOf(z.object({ reference: z.string(), code, message: z.string() }));
