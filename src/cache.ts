@@ -31,6 +31,7 @@ import { platformOf, type ReadOptions } from "./reader.js";
 import { RegistryServer, type ServeOptions } from "./serve/server.js";
 import type { ImageSource } from "./source/image-source.js";
 import { LazySource } from "./source/lazy-source.js";
+import { requireOnline } from "./source/online.js";
 import { budgetOf } from "./store/budget.js";
 import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
@@ -87,6 +88,7 @@ export class BytecodeCache {
     this.#state = new StateStore(() => store.environment, false);
     this.programs = new Programs(store.environment, {
       toolTimeoutMs: this.#limits.toolTimeoutMs,
+      run: (signal, work) => this.#track(() => work(this.#signal(signal))),
       read: async (reference, pullPolicy, how, signal) => {
         if (pullPolicy !== "Never")
           await this.pull(reference, { pullPolicy, platform: how.platform, signal });
@@ -234,8 +236,7 @@ export class BytecodeCache {
    */
   async push(reference: string, options: PushOptions = {}): Promise<PushedImage> {
     const { objects, to = reference } = options;
-    if (this.#options.offline === true)
-      throw new BpfcacheError("USAGE", "nothing is pushed with --offline", { reference: to });
+    requireOnline(this.#options, to);
     const { pushCached, pushObjects } = await import("./bundle/push.js");
     const { OrasAccess } = await import("./source/oras/oras-access.js");
     const { plainHttp, authFile, caFile } = this.#options;
@@ -515,6 +516,7 @@ function parseOrNothing(text: string): Reference[] {
 }
 
 async function openRegistry(options: CacheOptions, store: Store): Promise<ImageSource> {
+  requireOnline(options);
   const { limits, plainHttp, authFile, caFile, registryConfig } = options;
   const { RegistrySource } = await import("./source/registry/registry-source.js");
   const challenges = store.hosts;
@@ -522,6 +524,7 @@ async function openRegistry(options: CacheOptions, store: Store): Promise<ImageS
 }
 
 async function openOras(options: CacheOptions): Promise<ImageSource> {
+  requireOnline(options);
   const { plainHttp, authFile, caFile } = options;
   const { OrasSource } = await import("./source/oras/oras-source.js");
   return new OrasSource({ limits: withLimits(options.limits), plainHttp, authFile, caFile });

@@ -31,16 +31,22 @@ export function programNames(image: CachedImage): string {
     .join(", ");
 }
 
-/** What became of many, in one line. Failures have had theirs on stderr. */
-export function describeBatch({ images, failed }: BatchResult<PulledImage>, tally: Tally): string {
+/**
+ * What became of many, in one line: each platform of an image counts. Failures have had theirs on stderr. Where files
+ * are taken in, there are no requests to speak of.
+ */
+export function describeBatch(
+  { images, failed }: BatchResult<PulledImage>,
+  tally: Tally,
+  isOfFiles = false,
+): string {
   const requests = images.reduce((sum, image) => sum + image.requests, 0);
   const bytes = images.reduce((sum, image) => sum + image.bytesFetched, 0);
-  const cached = images.filter(({ from }) => from === "cache").length;
+  const before = images.filter(({ from }) => from === "cache").length;
   const parts = [
-    `${images.length} cached`,
-    cached > 0 ? `${cached} already here` : "",
+    `${images.length} cached${before > 0 ? ` (${before} of them before)` : ""}`,
     failed.length > 0 ? `${failed.length} failed` : "",
-    plural(requests, "request"),
+    isOfFiles ? "" : plural(requests, "request"),
     tally.retries > 0 ? plural(tally.retries, "retry", "retries") : "",
     `${formatBytes(bytes)} in ${formatDuration(tally.elapsedMs())}`,
   ];

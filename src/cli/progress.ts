@@ -1,5 +1,5 @@
 import type { EventSink } from "../core/events.js";
-import { lastingLine } from "./terminal/lasting-line.js";
+import { LastingLines } from "./terminal/lasting-line.js";
 import { LiveProgress } from "./terminal/live-progress.js";
 import { plainStyle, styleFor } from "./terminal/style.js";
 import { Tally } from "./terminal/tally.js";
@@ -24,7 +24,8 @@ export function startProgress(style: ProgressStyle, isVerbose: boolean): Progres
   if (shown === "tty") return new LiveProgress(process.stderr, styleFor(process.stderr), isVerbose);
   if (shown === "json") return new LineProgress((event) => JSON.stringify(event));
   if (shown === "quiet") return new LineProgress(() => undefined);
-  return new LineProgress((event) => lastingLine(event, isVerbose, plainStyle), write);
+  const lines = new LastingLines(isVerbose, plainStyle);
+  return new LineProgress((event) => lines.of(event), write);
 }
 
 function canRedraw(): boolean {

@@ -2,12 +2,32 @@ import type { CacheEvent } from "../../core/events.js";
 import { formatBytes, plural, printable } from "../output.js";
 import type { Style } from "./style.js";
 
-/** What of an event deserves a line of its own that stays, in logs and on terminals alike. */
-export function lastingLine(event: CacheEvent, isVerbose: boolean, style: Style): string | undefined {
+/** The lines of a run that stay, in logs and on terminals alike: an image that is taken in for many platforms has one. */
+export class LastingLines {
+  readonly #isVerbose: boolean;
+  readonly #style: Style;
+  readonly #cached = new Set<string>();
+
+  constructor(isVerbose: boolean, style: Style) {
+    this.#isVerbose = isVerbose;
+    this.#style = style;
+  }
+
+  of(event: CacheEvent): string | undefined {
+    if (event.event === "published") {
+      if (this.#cached.has(event.reference)) return undefined;
+      this.#cached.add(event.reference);
+    }
+    return lastingLine(event, this.#isVerbose, this.#style);
+  }
+}
+
+function lastingLine(event: CacheEvent, isVerbose: boolean, style: Style): string | undefined {
   switch (event.event) {
     case "published":
       return `${style("green", "cached")} ${event.reference}`;
     case "exported":
+      if (event.bytes === 0) return `nothing new of ${event.reference}`;
       return `${style("green", "exported")} ${event.reference}`;
     case "failed":
       return `${style("red", "failed")} ${printable(event.reference)}: ${printable(event.message)} [${event.code}]`;

@@ -2,7 +2,7 @@ import type { CacheEvent, EventSink } from "../../core/events.js";
 import { formatBytes, plural, printable } from "../output.js";
 import type { Progress } from "../progress.js";
 import { ImageRow } from "./image-row.js";
-import { lastingLine } from "./lasting-line.js";
+import { LastingLines } from "./lasting-line.js";
 import { Rate } from "./rate.js";
 import { Screen, type TerminalStream } from "./screen.js";
 import type { Style } from "./style.js";
@@ -22,6 +22,7 @@ export class LiveProgress implements Progress {
   readonly #screen: Screen;
   readonly #style: Style;
   readonly #isVerbose: boolean;
+  readonly #lines: LastingLines;
   readonly #rows = new Map<string, ImageRow>();
   readonly #rate = new Rate();
   #step: Extract<CacheEvent, { event: "scrubbing" | "exporting" }> | undefined;
@@ -32,6 +33,7 @@ export class LiveProgress implements Progress {
     this.#screen = new Screen(stream);
     this.#style = style;
     this.#isVerbose = isVerbose;
+    this.#lines = new LastingLines(isVerbose, style);
     // Even a second Ctrl-C leaves a clean screen.
     process.once("exit", () => this.end());
   }
@@ -42,7 +44,7 @@ export class LiveProgress implements Progress {
     this.#follow(event, now);
     // Of a retry the image's own line tells.
     const isInRow = event.event === "retry" && event.reference !== undefined && !this.#isVerbose;
-    const lasting = isInRow ? undefined : lastingLine(event, this.#isVerbose, this.#style);
+    const lasting = isInRow ? undefined : this.#lines.of(event);
     if (lasting !== undefined) this.#screen.print(lasting);
     this.#timer ??= setInterval(() => this.#draw(), frameMs).unref();
   };
