@@ -1,6 +1,6 @@
 import type { BytecodeCache } from "../cache.js";
 import { BpfcacheError, type ErrorCode, toBpfcacheError } from "../core/errors.js";
-import { emit } from "../core/events.js";
+import { type EventSink, emit } from "../core/events.js";
 import type { PulledImage } from "../options.js";
 import type { BatchResult } from "../pull/batch.js";
 import { follow, type Round } from "../pull/follow.js";
@@ -9,6 +9,7 @@ import { describeBatch } from "./describe.js";
 import { listedImages, prefetch, writeLock } from "./prefetch.js";
 import { ServiceManager } from "./service-manager.js";
 import { parseDuration } from "./settings.js";
+import { Tally } from "./terminal/tally.js";
 import type { VerbContext } from "./verb.js";
 import { withCache } from "./with-cache.js";
 
@@ -22,8 +23,13 @@ export async function followList(context: VerbContext, interval: string): Promis
   requireRepeatable(context);
   const { output, onEvent, signal } = context;
   const manager = new ServiceManager(onEvent);
-  await withCache(context, async (cache) => {
-    const follower = new Follower(cache, context);
+  const rounds = { tally: new Tally() };
+  const counting: EventSink = (event) => {
+    rounds.tally.count(event);
+    onEvent(event);
+  };
+  await withCache({ ...context, onEvent: counting }, async (cache) => {
+    const follower = new Follower(cache, context, rounds);
     const onWaiting = async (nextMs: number): Promise<void> => {
       const { images, changed, failed } = follower;
       emit(onEvent, { event: "followed", images, changed, failed, nextMs });
@@ -49,24 +55,28 @@ const passing: ReadonlySet<ErrorCode> = new Set([
 class Follower {
   readonly #cache: BytecodeCache;
   readonly #context: VerbContext;
+  /** With what the round under way adds up to. */
+  readonly #current: { tally: Tally };
   #rounds = 0;
   #last: BatchResult<PulledImage> = { images: [], failed: [], lock: {} };
 
-  constructor(cache: BytecodeCache, context: VerbContext) {
+  constructor(cache: BytecodeCache, context: VerbContext, current: { tally: Tally }) {
     this.#cache = cache;
     this.#context = context;
+    this.#current = current;
   }
 
   async round(): Promise<Round> {
     const { output, onEvent, signal } = this.#context;
     this.#rounds++;
+    this.#current.tally = new Tally();
     try {
       const images = await listedImages(this.#context);
       const result = await prefetch(this.#cache, images.map(askedAnew), this.#context);
       // What was interrupted says nothing of the images.
       if (signal.aborted) return { isWorthRepeating: false };
       this.#last = result;
-      if (!output.isJson) output.result(result, () => describeBatch(result));
+      if (!output.isJson) output.result(result, () => describeBatch(result, this.#current.tally));
       await writeLock(result, this.#context);
       return { isWorthRepeating: result.failed.some(({ code }) => passing.has(code)) };
     } catch (error) {

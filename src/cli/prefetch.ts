@@ -31,7 +31,7 @@ export async function run(context: VerbContext): Promise<void> {
   );
   const explanations = story?.references.map((each) => [each, explain(story.of(each))] as const);
   output.result({ ...result, ...(explanations && { explain: Object.fromEntries(explanations) }) }, () =>
-    describeBatch(result),
+    describeBatch(result, context.tally),
   );
   for (const [reference, explanation] of explanations ?? [])
     output.note(() => describeExplanation(reference, explanation));

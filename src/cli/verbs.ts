@@ -60,6 +60,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "pull",
+    knownElsewhereAs: ["fetch", "get", "download"],
     usage: "REF",
     summary: "pull one image",
     options: [strict, referrers, explain],
@@ -73,6 +74,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "seed",
+    knownElsewhereAs: ["import", "restore"],
     usage: "PATH…",
     summary: "take in images from layouts, archives and object files; - is standard input",
     options: [
@@ -92,6 +94,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "export",
+    knownElsewhereAs: ["save", "copy", "cp", "backup"],
     usage: "[REF…] -o PATH",
     summary: "write cached images out, for another host or tool",
     options: [
@@ -137,6 +140,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "list",
+    knownElsewhereAs: ["images", "status"],
     aliases: ["ls"],
     usage: "",
     summary: "show what is cached, or the part of it that matches",
@@ -152,6 +156,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "inspect",
+    knownElsewhereAs: ["show", "describe", "info"],
     usage: "REF",
     summary: "show all that is known of an image",
     options: [],
@@ -184,6 +189,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "remove",
+    knownElsewhereAs: ["delete", "del", "rmi"],
     aliases: ["rm"],
     usage: "REF…",
     summary: "remove images, with what nothing else needs",
@@ -215,6 +221,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "prune",
+    knownElsewhereAs: ["gc", "clean"],
     usage: "",
     summary: "remove what is not used, and say what that frees",
     options: [
@@ -230,6 +237,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "usage",
+    knownElsewhereAs: ["du", "stat"],
     aliases: ["df"],
     usage: "",
     summary: "show what takes the space",
@@ -256,6 +264,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "scrub",
+    knownElsewhereAs: ["fsck", "check", "doctor"],
     usage: "[--repair]",
     summary: "re-hash and check all that is cached",
     options: [{ name: "repair", summary: "put right what is damaged, from the registry if it must be" }],
@@ -346,6 +355,39 @@ export const verbs: readonly VerbSpec[] = [
     examples: ["program unload 42"],
     words: { min: 1, max: 1 },
     load: () => import("./program-unload.js"),
+  },
+  {
+    name: "config",
+    usage: "show",
+    summary: "show each setting, and where its value comes from",
+    options: [],
+    examples: ["config show", "config show --config site.toml --json"],
+    words: { min: 1, max: 1, choices: ["show"] },
+    load: () => import("./config/run.js"),
+  },
+  {
+    name: "completion",
+    usage: "bash|zsh|fish",
+    summary: "print what makes a shell complete verbs, options and cached references",
+    description:
+      "Put it where your shell looks for completions, or source it: . <(bpfcache completion bash). References are read from the cache each time.",
+    options: [],
+    examples: [
+      "completion bash > /etc/bash_completion.d/bpfcache",
+      "completion zsh > ~/.zsh/completions/_bpfcache",
+      "completion fish > ~/.config/fish/completions/bpfcache.fish",
+    ],
+    words: { min: 1, max: 1, choices: ["bash", "zsh", "fish"] },
+    load: () => import("./completion/run.js"),
+  },
+  {
+    name: "help",
+    usage: "[VERB | TOPIC]",
+    summary: "show help on a verb or a topic",
+    options: [],
+    examples: ["help prefetch", "help exit-codes", "help config", "help json-schema list"],
+    words: { min: 0, max: 2 },
+    load: () => import("./help/run.js"),
   },
 ];
 

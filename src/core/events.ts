@@ -4,6 +4,10 @@ import type { ErrorCode } from "./errors.js";
 export type CacheEvent = { readonly v: 1; readonly time: string } & CacheEventBody;
 
 export type CacheEventBody =
+  /** So many images more are about to be taken in or written out. */
+  | { readonly event: "batch"; readonly images: number }
+  /** The source is about to be asked what the reference names. */
+  | { readonly event: "resolving"; readonly reference: string }
   /** The reference was found here; nothing is fetched. */
   | {
       readonly event: "hit";
@@ -147,11 +151,14 @@ export type CacheEventBody =
  * Why the cache answered: `fresh` the policy does not ask for what is here, `digest` what a digest names never changes,
  * `locked` it is what the lock says, `never` nothing may be asked, `shared` another process has just brought it.
  */
-export type HitReason = "fresh" | "digest" | "locked" | "never" | "shared";
+export type HitReason = (typeof hitReasons)[number];
+
+export const hitReasons = ["fresh", "digest", "locked", "never", "shared"] as const;
 
 /**
  * Why it did not: `absent` nothing is here, `policy` Always asks, `stale` it was checked longer ago than allowed,
- * `damaged` it is not what it was, `unapproved` the trust policy in force has not approved it, `locked` the lock says something else, `platforms` only the source knows all of them.
+ * `damaged` it is not what it was, `unapproved` the trust policy in force has not approved it, `locked` the lock says
+ * something else, `platforms` only the source knows all of them.
  */
 export type MissReason = (typeof missReasons)[number];
 
@@ -166,7 +173,9 @@ export const missReasons = [
 ] as const;
 
 /** Whom an HTTP request went to: where it was sent on by one of the others, it is a `redirect`. */
-export type RequestRole = "registry" | "mirror" | "token" | "redirect";
+export type RequestRole = (typeof requestRoles)[number];
+
+export const requestRoles = ["registry", "mirror", "token", "redirect"] as const;
 
 /** A part of an image; `image` is all of it, extracted. */
 export type ContentName = "manifest" | "config" | "layer" | "image";

@@ -75,6 +75,7 @@ export class Pull {
       this.#content.noteReuse("manifest", reference.digest, held.bytes.byteLength);
       return { digest: reference.digest, ...held };
     }
+    emit(this.#request.onEvent, { event: "resolving", reference: this.#request.reference.toString() });
     const resolution =
       reference.digest === undefined
         ? await source.resolve(reference, {

@@ -398,6 +398,17 @@ export class Store {
     );
   }
 
+  /** What is here, by name alone and each once: nothing but keys is read, and a name too long for a key is left out. */
+  referenceNames(): string[] {
+    const names = this.#read((environment) =>
+      environment
+        .tree("refs")
+        .keys()
+        .flatMap((key) => readReferenceKey(key).reference ?? []),
+    );
+    return [...new Set(names)];
+  }
+
   /** The platforms that the reference is here for. */
   platformsOf(reference: Reference): Platform[] {
     return this.#read((environment) =>
