@@ -3,6 +3,7 @@ export type { MissingManifest } from "./bundle/closure.js";
 export type { ExportResult } from "./bundle/export.js";
 export type { PushedImage } from "./bundle/push.js";
 export type { BytecodeCache } from "./cache.js";
+export type { CallContext, CallName } from "./core/channels.js";
 export type { Digest } from "./core/digest.js";
 export { BpfcacheError, type ErrorCode, exitStatus } from "./core/errors.js";
 export type { CacheEvent, EventSink } from "./core/events.js";
@@ -43,9 +44,11 @@ export type {
   InspectedObject,
 } from "./store/catalog.js";
 export type { Compaction } from "./store/compact.js";
+export type { CounterName } from "./store/counters.js";
 export type { ImageUsage, Usage } from "./store/disk-usage.js";
 export type { RemovalReason, Removed } from "./store/evict.js";
 export type { ListFilter } from "./store/list.js";
+export type { Metrics } from "./store/metrics.js";
 export type { PruneOptions, PruneResult } from "./store/prune.js";
 export type { QuarantineNote } from "./store/quarantine.js";
 export type { ReferrerRecord } from "./store/records.js";

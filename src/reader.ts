@@ -1,3 +1,4 @@
+import { publishOnly } from "./core/channels.js";
 import { hostPlatform, normalizePlatform, type Platform, parsePlatform } from "./core/platform.js";
 import { parseReference } from "./core/reference.js";
 import type { Bytecode, BytecodeDescription, BytecodeOptions } from "./store/bytecode.js";
@@ -45,7 +46,9 @@ export class BytecodeReader {
    */
   bytecode(reference: string, options: ReadOptions = {}): Bytecode {
     const platform = platformOf(options.platform);
-    return this.#store.bytecode(parseReference(reference), platform, options, this.#trust?.require);
+    const bytecode = this.#store.bytecode(parseReference(reference), platform, options, this.#trust?.require);
+    publishRead(bytecode);
+    return bytecode;
   }
 
   /**
@@ -58,8 +61,18 @@ export class BytecodeReader {
     use: (view: Uint8Array, description: BytecodeDescription) => T,
     options: ReadOptions = {},
   ): T {
+    const tellUse = (view: Uint8Array, description: BytecodeDescription): T => {
+      publishRead(description);
+      return use(view, description);
+    };
     const platform = platformOf(options.platform);
-    return this.#store.withBytecode(parseReference(reference), platform, options, use, this.#trust?.require);
+    return this.#store.withBytecode(
+      parseReference(reference),
+      platform,
+      options,
+      tellUse,
+      this.#trust?.require,
+    );
   }
 
   /**
@@ -101,6 +114,11 @@ export function openReader(options: ReaderOptions): BytecodeReader {
     store.close();
     throw error;
   }
+}
+
+/** @internal Tells the channel bpfcache:read, if anybody listens there. */
+export function publishRead({ reference, digest, size }: BytecodeDescription): void {
+  publishOnly("read", () => ({ event: "read", reference, digest, bytes: size }));
 }
 
 /** @internal */

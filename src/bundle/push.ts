@@ -59,6 +59,7 @@ export async function pushCached(
   { reference, to, platform, limits, signal }: CachedPush,
 ): Promise<PushedImage> {
   requireTag(to);
+  const rows = rowsOf(store, reference, platform);
   return inPrivateDirectory(async (directory) => {
     const layout = join(directory, "layout");
     const { images } = await exportImages(store, {
@@ -79,7 +80,7 @@ export async function pushCached(
     if (image.missing.length > 0) throw incomplete(reference, image.missing);
     const digest = image.rootDigest as Digest;
     await publish(oras, { layout, digest, to, withReferrers: true }, signal);
-    for (const { descriptor, tag } of statementsUnderTags(store, reference, platform)) {
+    for (const { descriptor, tag } of statementsUnderTags(store, rows)) {
       const statement = { layout, digest: descriptor.digest, to: parseReference(`${to.name}:${tag}`) };
       await publish(oras, statement, signal);
     }
@@ -87,11 +88,21 @@ export async function pushCached(
   });
 }
 
+/** Throws NOT_CACHED. */
+function rowsOf(store: Store, reference: Reference, platform: Platform): readonly RootRecord[] {
+  const rows = store.references(reference);
+  if (rows.length > 0) return rows;
+  const found = store.find(reference, platform);
+  if (found !== undefined) return [found];
+  throw new BpfcacheError("NOT_CACHED", "the image is not in the cache", {
+    reference: reference.toString(),
+    hint: "Pull it first, or name the object files to make it of.",
+  });
+}
+
 /** What only a tag ties to the image, cosign's older way: a recursive copy does not find it. */
-function statementsUnderTags(store: Store, reference: Reference, platform: Platform): readonly Referrer[] {
-  const rows: readonly RootRecord[] = store.references(reference);
-  const here = rows.length > 0 ? rows : [store.find(reference, platform)].filter((row) => row !== undefined);
-  const subjects = new Set(here.flatMap(({ chain }) => chain));
+function statementsUnderTags(store: Store, rows: readonly RootRecord[]): readonly Referrer[] {
+  const subjects = new Set(rows.flatMap(({ chain }) => chain));
   const statements = [...subjects].flatMap((subject) => referrersOf(store, subject));
   return statements.filter(({ tag }) => tag !== undefined);
 }

@@ -1,5 +1,6 @@
 import type { ManagedProgram, ProgramList } from "../index.js";
-import { formatAge, plural, printable, table } from "./output.js";
+import { formatAge, plural, printable } from "./output.js";
+import { table } from "./terminal/table.js";
 
 const columns = ["ID", "NAME", "TYPE", "STATE", "LOADED", "FROM"];
 

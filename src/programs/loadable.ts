@@ -22,7 +22,7 @@ export interface Loadable {
 /** From the cache, with the globals set already. */
 export function fromImage(
   { bytes, digest, name, ...rest }: Bytecode,
-  globals: GlobalValues,
+  globals: GlobalValues | undefined,
   pullPolicy: PullPolicy,
 ): Loadable {
   const { reference, platform, rootDigest, manifestDigest, layerDigest } = rest;
@@ -33,22 +33,26 @@ export function fromImage(
     bytes,
     object: readBpfObject(bytes),
     location: { kind: "image", reference, platform, ...digests, pullPolicy },
-    globals: readGlobalValues(bytes, Object.keys(globals)),
+    globals: valuesOf(bytes, globals),
   };
 }
 
 /** Throws USAGE for a file that cannot be read, and what setting globals does. */
-export function fromFile(path: string, globals: GlobalValues): Loadable {
+export function fromFile(path: string, globals: GlobalValues | undefined): Loadable {
   const file = readObject(path);
   const object = readBpfObject(file);
-  const bytes = setGlobals(file, globals);
+  const bytes = globals === undefined ? file : setGlobals(file, globals);
   return {
     name: basename(path),
     bytes,
     object,
     location: { kind: "file", path, objectDigest: digestOf(file) },
-    globals: readGlobalValues(bytes, Object.keys(globals)),
+    globals: valuesOf(bytes, globals),
   };
+}
+
+function valuesOf(bytes: Uint8Array, globals: GlobalValues | undefined): Map<string, Uint8Array> {
+  return globals === undefined ? new Map() : readGlobalValues(bytes, Object.keys(globals));
 }
 
 /** Those of an object's programs that are asked for, or all that load by themselves. Throws USAGE. */

@@ -13,6 +13,8 @@ const ownRoot = join(bpffs, "bpfcache");
 
 /** How long something may be pinned behind our back while a directory is removed. */
 const removalMs = 5_000;
+const pauseMs = 2;
+const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /** The directory of one load: `programs` and `maps` are in it, as the loader makes them. */
 export class LoadDirectory {
@@ -91,7 +93,10 @@ export class LoadDirectory {
         removeIfEmpty(directory);
       }
       if (removeIfEmpty(this.path)) break;
-      if (Date.now() < deadline) continue;
+      if (Date.now() < deadline) {
+        Atomics.wait(pause, 0, 0, pauseMs);
+        continue;
+      }
       throw new BpfcacheError("TOOL_FAILED", `${this.path} cannot be removed: something else is in it`);
     }
     for (let above = dirname(this.path); above.startsWith(ownRoot); above = dirname(above))

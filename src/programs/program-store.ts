@@ -86,8 +86,15 @@ export class ProgramStore {
     });
   }
 
-  /** After the load: the trees move to the ids of the kernel, in the order of the intent. */
-  finish(intent: LoadIntent, kernel: ReadonlyMap<string, KernelProgram>): number[] {
+  /**
+   * After the load: the trees move to the ids of the kernel, in the order of the intent. What `describe` makes of each
+   * is returned; within the transaction a read costs least.
+   */
+  finish<T>(
+    intent: LoadIntent,
+    kernel: ReadonlyMap<string, KernelProgram>,
+    describe: (data: ProgramData) => T,
+  ): T[] {
     return this.#environment.commit(() => {
       if (this.#readIntent(intent.loadId) === undefined)
         throw new BpfcacheError("CACHE_BUSY", "another process has undone this load", {
@@ -98,9 +105,11 @@ export class ProgramStore {
         if (program === undefined) throw new BpfcacheError("INTERNAL", `the load has no program ${name}`);
         return program;
       });
-      const ids = programs.map((program, index) => this.#finishOne(intent, index, program, programs[0]?.id));
+      const loaded = programs.map((program, index) =>
+        this.#finishOne(intent, index, program, programs[0]?.id),
+      );
       this.#dropPending(intent);
-      return ids;
+      return loaded.map(describe);
     });
   }
 
@@ -165,17 +174,18 @@ export class ProgramStore {
 
   /** Holds the objects of loaded programs again that were damaged and have come back. */
   holdAgain(): void {
+    const released = (): { object: Digest; holder: Buffer }[] =>
+      this.current().flatMap(({ id, location, state }) => {
+        if (id === undefined || location?.kind !== "image" || state === "gone") return [];
+        const [object, holder] = [location.objectDigest, programHolder(this.bootId, id)];
+        const isReleased =
+          isHeld(this.#environment, "object", object) &&
+          !isHeldBy(this.#environment, "object", object, holder);
+        return isReleased ? [{ object, holder }] : [];
+      });
+    if (this.#environment.snapshot(released).length === 0) return;
     this.#environment.commit(() => {
-      for (const { id, location, state } of this.current()) {
-        if (id === undefined || location === undefined || state === "gone") continue;
-        const holder = programHolder(this.bootId, id);
-        const object = location.objectDigest;
-        if (
-          !isHeldBy(this.#environment, "object", object, holder) &&
-          isHeld(this.#environment, "object", object)
-        )
-          hold(this.#environment, "object", object, holder);
-      }
+      for (const { object, holder } of released()) hold(this.#environment, "object", object, holder);
     });
   }
 
@@ -211,7 +221,7 @@ export class ProgramStore {
   }
 
   /** What is loaded together shares its maps: the first owns them, unless another load does. */
-  #finishOne(intent: LoadIntent, index: number, kernel: KernelProgram, first = kernel.id): number {
+  #finishOne(intent: LoadIntent, index: number, kernel: KernelProgram, first = kernel.id): ProgramData {
     const { id } = kernel;
     const range = this.#range(bootPrefix(intent.bootId), id);
     range.clear(); // An id that has come round again.
@@ -224,7 +234,7 @@ export class ProgramStore {
     if (location?.kind === "image") this.#hold(location.objectDigest, programHolder(intent.bootId, id));
     if (mapOwner === undefined) data.mapsUsedBy = [id];
     else this.#joinMaps(mapOwner, id);
-    return id;
+    return data;
   }
 
   #joinMaps(owner: number, id: number): void {

@@ -19,7 +19,7 @@ import type { Loader, LoadPlan } from "./loader.js";
 import { LoadDirectory, Pins, requireFree } from "./pins.js";
 import type { ProgramData } from "./program-data.js";
 import { type PendingProgram, ProgramStore } from "./program-store.js";
-import { Reconciliation, unload } from "./reconcile.js";
+import { Reconciliation, unload, unpinOthers } from "./reconcile.js";
 import { stage, stagingOf, unstage } from "./staging.js";
 import { requireSuitable } from "./suitability.js";
 
@@ -66,6 +66,8 @@ export interface ImageAccess {
     signal: AbortSignal | undefined,
   ): Promise<Bytecode>;
   readonly toolTimeoutMs: number;
+  /** Runs what must end before the cache is closed, and is interrupted by that. */
+  run<T>(signal: AbortSignal | undefined, work: (signal: AbortSignal) => Promise<T>): Promise<T>;
 }
 
 /**
@@ -93,20 +95,46 @@ export class Programs {
    * the verifier's log, and when bpftool is missing.
    */
   async load(reference: string, options: LoadOptions = {}): Promise<readonly ManagedProgram[]> {
-    const { programs = [], object, platform, globals = {}, pullPolicy = "Never", signal } = options;
+    const { programs = [], object, platform, globals, pullPolicy = "Never" } = options;
     const [program] = programs;
     const choice = { object, program, platform, globals };
-    const bytecode = await this.#images.read(reference, pullPolicy, choice, signal);
-    return about(bytecode.reference, () => this.#load(fromImage(bytecode, globals, pullPolicy), options));
+    return this.#images.run(options.signal, async (signal) => {
+      const bytecode = await this.#images.read(reference, pullPolicy, choice, signal);
+      const loadable = fromImage(bytecode, globals, pullPolicy);
+      return about(bytecode.reference, () => this.#load(loadable, { ...options, signal }));
+    });
   }
 
   /** The same with an object file, which stays where it is. */
   async loadFile(path: string, options: LoadOptions = {}): Promise<readonly ManagedProgram[]> {
-    return this.#load(fromFile(resolve(path), options.globals ?? {}), options);
+    const loadable = fromFile(resolve(path), options.globals);
+    return this.#images.run(options.signal, (signal) => this.#load(loadable, { ...options, signal }));
   }
 
   /** Throws TOOL_FAILED. */
-  async list(signal?: AbortSignal): Promise<ProgramList> {
+  list(signal?: AbortSignal): Promise<ProgramList> {
+    return this.#images.run(signal, (either) => this.#list(either));
+  }
+
+  /** Throws NOT_FOUND for an id that no program of this boot has that was loaded here. */
+  get(id: number, signal?: AbortSignal): Promise<ManagedProgram> {
+    return this.#images.run(signal, async (either) => {
+      await this.#reconcileAgain(either);
+      return describeProgram(this.#require(id));
+    });
+  }
+
+  /** Takes the pins away, upon which the kernel unloads what nothing else uses. Returns what it was. Throws NOT_FOUND. */
+  unload(id: number, signal?: AbortSignal): Promise<ManagedProgram> {
+    return this.#images.run(signal, async (either) => {
+      await this.#reconcile(either);
+      const program = describeProgram(this.#require(id));
+      unload(this.#store, id);
+      return program;
+    });
+  }
+
+  async #list(signal: AbortSignal): Promise<ProgramList> {
     await this.#reconcileAgain(signal);
     const kernel = await this.#bpftool.programs(signal);
     const programs = this.#store.current();
@@ -116,20 +144,6 @@ export class Programs {
       unmanaged: kernel.filter(({ id }) => !own.has(id)).map(describeUnmanaged),
       archived: this.#store.archived().map(describeProgram),
     };
-  }
-
-  /** Throws NOT_FOUND for an id that no program of this boot has that was loaded here. */
-  async get(id: number, signal?: AbortSignal): Promise<ManagedProgram> {
-    await this.#reconcileAgain(signal);
-    return describeProgram(this.#require(id));
-  }
-
-  /** Takes the pins away, upon which the kernel unloads what nothing else uses. Returns what it was. Throws NOT_FOUND. */
-  async unload(id: number, signal?: AbortSignal): Promise<ManagedProgram> {
-    await this.#reconcile(signal);
-    const program = describeProgram(this.#require(id));
-    unload(this.#store, id);
-    return program;
   }
 
   async #load(loadable: Loadable, options: LoadOptions): Promise<readonly ManagedProgram[]> {
@@ -159,11 +173,9 @@ export class Programs {
         reusedMaps: sharedMaps(loadable, owner),
       };
       const kernel = await (await this.#loader(via)).load(plan, signal);
-      for (const name of intent.pinned.programs)
-        if (!intent.programs.includes(name)) directory.unpinProgram(name);
+      unpinOthers(intent, directory);
       unstage(intent.staging); // With the intent its place is forgotten.
-      const ids = this.#store.finish(intent, kernel);
-      return ids.map((id) => describeProgram(this.#require(id)));
+      return this.#store.finish(intent, kernel, describeProgram);
     } catch (error) {
       this.#undo(intent, isMade ? directory : undefined, error);
       throw error;

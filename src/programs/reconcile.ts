@@ -1,3 +1,4 @@
+import { BpfcacheError } from "../core/errors.js";
 import { livenessOf, thisProcess } from "../core/process-identity.js";
 import type { Bpftool } from "./bpftool.js";
 import type { LoadIntent } from "./intent.js";
@@ -45,18 +46,34 @@ export class Reconciliation {
   async #settle(intent: LoadIntent, signal: AbortSignal | undefined): Promise<void> {
     if (!this.#store.takeOver(intent, thisProcess())) return;
     const directory = new LoadDirectory(intent.directory);
-    if (isComplete(intent, directory)) {
-      const pins = intent.programs.map((name) => directory.programPin(name));
-      const kernel = await this.#bpftool.pinned(pins, signal);
-      this.#store.finish(
-        intent,
-        new Map(intent.programs.flatMap((name, i) => (kernel[i] === undefined ? [] : [[name, kernel[i]]]))),
-      );
-    } else {
+    const isFinished = isComplete(intent, directory) && (await this.#finish(intent, directory, signal));
+    if (!isFinished) {
       directory.remove();
       this.#store.abandon(intent);
     }
     unstage(intent.staging);
+  }
+
+  /** False when the kernel does not say what it has: then there is nothing to be known of it. */
+  async #finish(
+    intent: LoadIntent,
+    directory: LoadDirectory,
+    signal: AbortSignal | undefined,
+  ): Promise<boolean> {
+    try {
+      const pins = intent.programs.map((name) => directory.programPin(name));
+      const kernel = await this.#bpftool.pinned(pins, signal);
+      unpinOthers(intent, directory);
+      this.#store.finish(
+        intent,
+        new Map(intent.programs.flatMap((name, i) => (kernel[i] === undefined ? [] : [[name, kernel[i]]]))),
+        () => {},
+      );
+      return true;
+    } catch (error) {
+      if (error instanceof BpfcacheError && error.code === "TOOL_FAILED") return false;
+      throw error;
+    }
   }
 
   #removeLeftover(loadId: string): void {
@@ -72,6 +89,11 @@ export class Reconciliation {
       else if (!isThere(data, inKernel)) this.#store.markGone(data.id);
     }
   }
+}
+
+/** What a loader has loaded that was not asked for goes, before the intent that tells of it. */
+export function unpinOthers({ programs, pinned }: LoadIntent, directory: LoadDirectory): void {
+  for (const name of pinned.programs) if (!programs.includes(name)) directory.unpinProgram(name);
 }
 
 /** Takes a program's pin away, with the last one of a load its maps too, and forgets it. It may be done again. */

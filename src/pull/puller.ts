@@ -1,5 +1,5 @@
 import { BpfcacheError, throwIfAborted } from "../core/errors.js";
-import { emit } from "../core/events.js";
+import { emit, type HitReason, type MissReason } from "../core/events.js";
 import type { Limits } from "../core/limits.js";
 import { formatPlatform, parsePlatform } from "../core/platform.js";
 import { parseManifest } from "../image/manifest.js";
@@ -15,7 +15,7 @@ import type { Trust } from "../trust/trust.js";
 import type { Downloads } from "./content.js";
 import { warnIfRefused } from "./decider.js";
 import { Flights } from "./flights.js";
-import { Pull } from "./pull.js";
+import { emitVerified, Pull } from "./pull.js";
 import { keepReferrers } from "./referrers.js";
 import { requestAsItWas, unlessGone } from "./repair.js";
 import { askedReference, type PullOutcome, type PullRequest } from "./request.js";
@@ -47,8 +47,9 @@ export class Puller {
   async #pullImage(request: PullRequest): Promise<PullOutcome> {
     throwIfAborted(request.signal);
     const cached = this.#findUsable(request);
-    const hit = cached && this.#hit(request, cached);
+    const hit = cached && this.#hit(request, cached, hitReason(request));
     if (hit !== undefined) return hit;
+    this.#emitMiss(request, cached);
     // A root that is given is what it was already.
     const asItWas =
       cached && request.root === undefined ? requestAsItWas(this.#store, request, cached) : undefined;
@@ -90,6 +91,7 @@ export class Puller {
       if (cached.length === 0) throw notCached(reference);
       return allOrFirstFailure(cached);
     }
+    emit(onEvent, { event: "miss", reference: reference.toString(), reason: "platforms" });
     let requests = 0;
     const resolution = await source.resolve(askedReference(request), {
       signal,
@@ -164,7 +166,7 @@ export class Puller {
     return isStale ? undefined : record;
   }
 
-  #hit(request: PullRequest, record: RootRecord): PullOutcome | undefined {
+  #hit(request: PullRequest, record: RootRecord, reason: HitReason): PullOutcome | undefined {
     const { reference, platform, onEvent } = request;
     if (!this.#store.isIntact(record)) return undefined;
     const root = rootDigestOf(record);
@@ -176,7 +178,8 @@ export class Puller {
     if (adopted === undefined) return undefined;
     this.#store.noteUse(manifestDigestOf(record), Date.now());
     if (verdict !== undefined) this.#keep(verdict, request);
-    emit(onEvent, { event: "hit", reference: reference.toString(), digest: root });
+    emit(onEvent, { event: "hit", reference: reference.toString(), digest: root, reason });
+    emitVerified(onEvent, reference.toString(), record.objects);
     return { from: "cache", requests: 0, bytesFetched: 0, record: adopted, verdict };
   }
 
@@ -186,6 +189,24 @@ export class Puller {
     const { root, policy, rule } = verdict;
     if (this.#store.verdict(root, policy, rule) === undefined)
       this.#store.approve({ verdict, referrers: [] });
+  }
+
+  #reasonAgainst(record: RootRecord): MissReason {
+    return this.#trust !== undefined && this.#store.isIntact(record) ? "unapproved" : "damaged";
+  }
+
+  /** What files bring is not asked for by a miss, and a root that is given has been asked for already. */
+  #emitMiss(request: PullRequest, unusable: RootRecord | undefined): void {
+    const { reference, platform, source, root, onEvent } = request;
+    if (source.isLocal === true || root !== undefined) return;
+    const known = this.#store.findReference(reference, platform);
+    emit(onEvent, {
+      event: "miss",
+      reference: reference.toString(),
+      reason:
+        unusable === undefined ? missReason(request, known !== undefined) : this.#reasonAgainst(unusable),
+      ...(known !== undefined && { checkedAt: new Date(known.checkedAt).toISOString() }),
+    });
   }
 
   /**
@@ -226,8 +247,21 @@ export class Puller {
       onWaiting: () => emit(request.onEvent, { event: "waiting", reference: reference.toString() }),
     });
     const found = this.#findUsable(request);
-    return found && this.#hit(request, found);
+    return found && this.#hit(request, found, "shared");
   }
+}
+
+function hitReason({ policy, reference, lockedTo }: PullRequest): HitReason {
+  if (lockedTo !== undefined) return "locked";
+  if (reference.digest !== undefined) return "digest";
+  return policy === "Never" ? "never" : "fresh";
+}
+
+/** Of what `findUsable` has not found; `isHere` in some other state. */
+function missReason({ policy, lockedTo, reference }: PullRequest, isHere: boolean): MissReason {
+  if (!isHere || reference.digest !== undefined) return "absent";
+  if (lockedTo !== undefined) return "locked";
+  return policy === "Always" ? "policy" : "stale";
 }
 
 /** The results when all have ended well, else the first failure, after all have ended. */

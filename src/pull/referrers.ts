@@ -211,8 +211,8 @@ class ReferrerKeeper {
     if (data === undefined && !manifestMediaTypes.has(mediaType))
       throw new BpfcacheError("INVALID_IMAGE", `it is no manifest but ${mediaType}`);
     const bytes = await this.#content.fetch(
+      "manifest",
       { mediaType, digest, size, data },
-      "the manifest",
       this.#limits.manifestBytes,
     );
     const isTied = tag !== undefined || found.isInIndex === true;

@@ -125,6 +125,8 @@ async function openForReading(path: string): Promise<FileHandle> {
     await stat(path);
     return await open(path, "r");
   } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT")
+      throw new BpfcacheError("NOT_FOUND", `there is no ${path}`, { cause });
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new BpfcacheError("NOT_FOUND", `cannot read ${path}: ${reason}`, { cause });
   }

@@ -19,7 +19,7 @@ import { allReferrersOf } from "./referrers.js";
 import { isPinned, lastUsedAt } from "./usage.js";
 import { decodeManifest } from "./values.js";
 import { toVerdict, type Verdict, verdictsOf } from "./verdicts.js";
-import { isRootWhole } from "./whole.js";
+import { isChainHeld } from "./whole.js";
 
 export interface CachedObject {
   readonly name: string;
@@ -158,7 +158,7 @@ function imageOf(environment: Environment, record: RefRecord): ImageRecord {
   const manifest = manifestDigestOf(record);
   const key = digestKey(manifest);
   const image = recordAt<ImageRecord>(environment, "images", key);
-  if (image !== undefined && isRootWhole(environment, record)) return image;
+  if (image !== undefined && isChainHeld(environment, record)) return image;
   throw new DamagedRow("images", key, `parts of the image ${manifest} were found damaged and are missing`, {
     reference: record.reference,
   });

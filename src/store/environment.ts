@@ -57,6 +57,8 @@ export class Environment {
   /** Set when the files were damaged when they were opened, and a new environment was begun. */
   recovery: Recovery | undefined;
   readonly isReadOnly: boolean;
+  /** Writes into every commit, behind what that is for; what it returns is called when the commit has ended well. */
+  alongCommit: (() => () => void) | undefined;
   /** The boot that programs loaded now belong to: in another one the kernel knows nothing of them. */
   readonly bootId: string;
   readonly #isTemporary: boolean;
@@ -251,16 +253,21 @@ export class Environment {
   }
 
   #transaction<T>(write: () => T): T {
-    return this.#handle.transaction(() => {
+    let ended = (): void => {};
+    const result = this.#handle.transaction(() => {
       if (!this.#mayWrite()) throw new Replaced();
       refuseNewer(schemaOf(this) ?? schemaVersion, this.directory);
       this.#isCommitting = true;
       try {
-        return write();
+        const written = write();
+        ended = this.alongCommit?.() ?? ended;
+        return written;
       } finally {
         this.#isCommitting = false;
       }
     });
+    ended();
+    return result;
   }
 
   #mayWrite(): boolean {

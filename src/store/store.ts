@@ -14,6 +14,7 @@ import {
 } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { type Compaction, compact } from "./compact.js";
+import { Counters } from "./counters.js";
 import type { Recovery } from "./damage.js";
 import { DamagedRow, decodeRow, recordAt, soundRecordAt } from "./damaged-row.js";
 import { type Usage, usageOf } from "./disk-usage.js";
@@ -38,6 +39,7 @@ import { Leases } from "./leases.js";
 import { type ListFilter, listImages } from "./list.js";
 import { find, findReference } from "./lookup.js";
 import { abandonLost, type LostReference, lostReferences } from "./lost.js";
+import { type Metrics, metricsOf } from "./metrics.js";
 import { type PruneOptions, type PruneResult, prune } from "./prune.js";
 import { type Approval, type Publication, type PublishedBlob, publish, putReference } from "./publish.js";
 import { hashOfContent, quarantine } from "./quarantine.js";
@@ -88,6 +90,8 @@ export class Store {
   readonly #budget: Budget | undefined;
   /** How registries want to be authenticated to. */
   readonly hosts: HostMemory;
+  /** What happens to the cache, for monitoring. */
+  readonly counters: Counters;
 
   private constructor(environment: Environment, limits: Limits, budget: Budget | undefined) {
     this.#environment = environment;
@@ -96,6 +100,7 @@ export class Store {
     this.#objects = new ObjectVerifier();
     this.#bytecode = new BytecodeAccess(environment, this.#objects);
     this.hosts = new HostMemory(environment);
+    this.counters = new Counters(environment);
   }
 
   /** See `Environment.open`. */
@@ -222,6 +227,11 @@ export class Store {
 
   usage(): Usage {
     return this.#read((environment) => usageOf(environment, this.#budget));
+  }
+
+  /** See `Metrics`. */
+  metrics(): Metrics {
+    return this.#read((environment) => metricsOf(environment, this.counters.all(), this.#budget));
   }
 
   /**
@@ -388,6 +398,17 @@ export class Store {
     );
   }
 
+  /** What is here, by name alone and each once: nothing but keys is read, and a name too long for a key is left out. */
+  referenceNames(): string[] {
+    const names = this.#read((environment) =>
+      environment
+        .tree("refs")
+        .keys()
+        .flatMap((key) => readReferenceKey(key).reference ?? []),
+    );
+    return [...new Set(names)];
+  }
+
   /** The platforms that the reference is here for. */
   platformsOf(reference: Reference): Platform[] {
     return this.#read((environment) =>
@@ -428,6 +449,7 @@ export class Store {
 
   close(): void {
     this.#leases.close();
+    this.counters.flush();
     this.#environment.close();
   }
 
@@ -454,7 +476,10 @@ export class Store {
     try {
       return read();
     } catch (error) {
-      if (error instanceof DamagedRow && !this.#environment.isReadOnly) quarantine(this.#environment, error);
+      if (error instanceof DamagedRow && !this.#environment.isReadOnly) {
+        this.counters.add("verifyFailures.cache");
+        quarantine(this.#environment, error);
+      }
       throw error;
     }
   }

@@ -16,11 +16,10 @@ export function encodeRecord(record: object): Buffer {
 /** The record as it was encoded; it was checked before it was written, so its shape is taken on trust. Throws CACHE_CORRUPT. */
 export function decodeRecord<T>(value: Buffer): T {
   requireVersion(value);
-  const json = value.subarray(5);
-  if (value.length < 5 || value.readUInt32BE(1) !== crc32(json)) {
+  if (value.length < 5 || value.readUInt32BE(1) !== crc32(value.subarray(5))) {
     throw new BpfcacheError("CACHE_CORRUPT", "a record of the database is damaged");
   }
-  return JSON.parse(json.toString()) as T;
+  return JSON.parse(value.toString("utf8", 5)) as T;
 }
 
 /** The same around bytes that are not ours to understand. */

@@ -60,6 +60,8 @@ export interface TrustOptions {
 /** Of Sigstore's public instance. */
 export const publicMirror = "https://tuf-repo-cdn.sigstore.dev";
 
+let schema: ReturnType<typeof policySchema> | undefined;
+
 const maxPolicyBytes = 4 * 1024 * 1024;
 
 /** The policy that the options name, or undefined when they name none. Throws USAGE, with the line and the reason. */
@@ -114,7 +116,8 @@ class PolicyParser {
   }
 
   #document(): PolicyDocument {
-    const parsed = policySchema().safeParse(this.#toml());
+    schema ??= policySchema();
+    const parsed = schema.safeParse(this.#toml());
     if (parsed.success) return parsed.data;
     const issue = parsed.error.issues[0];
     const unknown = issue?.code === "unrecognized_keys" ? issue.keys[0] : undefined;

@@ -48,12 +48,13 @@ describe.skipIf(noKernel)(`a process killed at work on programs${noKernel ?? ""}
       expect(complaints).toEqual([]);
       expect(acknowledged).toBeGreaterThan(kills / 2);
     },
-    times(120_000, 900_000),
+    times(180_000, 1_800_000),
   );
 
   /** Half of the kills come while the process starts and settles what the last one left, or soon after. */
   async function killAtRandom(): Promise<void> {
-    const child = fork(worker, [site.directory, acknowledgements, reference], { stdio: "inherit" });
+    const words = [site.directory, acknowledgements, reference, names[0]];
+    const child = fork(worker, words, { stdio: "inherit" });
     const exited = once(child, "exit");
     if (random() < 0.8) await Promise.race([once(child, "message"), exited]);
     await sleep(random() * 700);

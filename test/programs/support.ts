@@ -1,9 +1,9 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, readdirSync, writeFileSync } from "node:fs";
-import { basename, join } from "node:path";
+import { existsSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { type BytecodeCache, openCache } from "../../src/index.js";
 import type { CacheOptions } from "../../src/options.js";
-import { TemporaryDirectory } from "../reliability/processes.js";
 import { requireKernel, requireTools } from "../support/tools.js";
 
 /** Why programs cannot be compiled and loaded here. */
@@ -11,9 +11,14 @@ export const noKernel = requireTools("clang") ?? requireKernel();
 
 /** A cache of a test's own, with whatever it has pinned: both go when it is disposed of. */
 export class ProgramSite {
-  readonly #home = new TemporaryDirectory();
-  readonly directory = this.#home.join("cache");
+  readonly #home: string;
+  readonly directory: string;
   readonly #caches: BytecodeCache[] = [];
+
+  constructor(under = tmpdir()) {
+    this.#home = mkdtempSync(join(under, "bpfcache-programs-"));
+    this.directory = join(this.#home, "cache");
+  }
 
   async open(options: Omit<CacheOptions, "directory"> = {}): Promise<BytecodeCache> {
     const cache = await openCache({ ...options, directory: this.directory });
@@ -22,7 +27,7 @@ export class ProgramSite {
   }
 
   path(name: string): string {
-    return this.#home.join(name);
+    return join(this.#home, name);
   }
 
   /** Takes an object in, and returns its reference. */
@@ -41,7 +46,7 @@ export class ProgramSite {
     const { programs } = await cache.programs.list();
     for (const { id } of programs) await cache.programs.unload(id);
     await cache.close();
-    this.#home[Symbol.dispose]();
+    rmSync(this.#home, { recursive: true });
   }
 }
 
@@ -71,7 +76,3 @@ export function uniqueName(prefix: string): string {
 }
 
 let drawn = 0;
-
-export function nameOfPin(path: string): string {
-  return basename(path);
-}

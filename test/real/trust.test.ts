@@ -1,6 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { openCache } from "../../src/open-cache.js";
+import type { TrustOptions } from "../../src/trust/policy.js";
 import { TemporaryDirectory } from "../reliability/processes.js";
 import { imageIndex, type TestRoot } from "../support/image-builder.js";
 import {
@@ -18,7 +19,7 @@ import {
   signingKey,
   statementOf,
 } from "../support/signing.js";
-import { Sigstore } from "../support/sigstore.js";
+import { type KeylessOptions, Sigstore } from "../support/sigstore.js";
 import { requireTools } from "../support/tools.js";
 import { DockerRegistry } from "./docker-registry.js";
 import { execute, imageNamed, pushOverHttp, pushWithSkopeo } from "./images.js";
@@ -67,12 +68,14 @@ class Cosign implements Disposable {
     );
   }
 
-  async accepts(reference: string, pem: string, mode: Mode): Promise<boolean> {
-    writeFileSync(this.path("asked.pub"), pem);
-    writeFileSync(this.path("trusted_root.json"), JSON.stringify(new Sigstore().trustedRoot()));
+  async accepts(reference: string, { mode, by = key, identity }: Case): Promise<boolean> {
+    writeFileSync(this.path("asked.pub"), by.pem);
+    writeFileSync(this.path("trusted_root.json"), JSON.stringify(sigstore.trustedRoot()));
+    const byKey = ["--key", "asked.pub", "--insecure-ignore-tlog"];
+    const byName = [`--certificate-identity=${identity}`, `--certificate-oidc-issuer=${issuer}`];
     try {
-      const how = ["--insecure-ignore-tlog", ...verifyOptions[mode]];
-      await this.run("verify", "--key", "asked.pub", ...how, reference);
+      const who = identity === undefined ? byKey : byName;
+      await this.run("verify", ...who, ...verifyOptions[mode], reference);
       return true;
     } catch (error) {
       const said = error instanceof Error && "stderr" in error ? String(error.stderr) : String(error);
@@ -93,6 +96,9 @@ class Cosign implements Disposable {
   }
 }
 
+const sigstore = new Sigstore();
+const otherSigstore = new Sigstore();
+const issuer = "https://issuer.example";
 const key = signingKey();
 const stranger = signingKey();
 const keys = Object.fromEntries(
@@ -104,6 +110,8 @@ interface Case {
   readonly mode: Mode;
   readonly isRight: boolean;
   readonly by?: SigningKey;
+  /** Who must have signed, in the place of a key. */
+  readonly identity?: string;
   readonly isIndex?: boolean;
   /** What refers to the root. */
   readonly documents: (root: TestRoot) => readonly TestRoot[];
@@ -145,6 +153,18 @@ function bundleCase(
     ...rest,
   };
 }
+
+function keylessCase(name: string, isRight: boolean, options: KeylessOptions = {}): Case {
+  return {
+    name: `keyless: ${name}`,
+    mode: "bundle",
+    isRight,
+    identity: "dev@example.com",
+    documents: ({ root }) => [bundleDocument([sigstore.bundle(root.digest, options)], root)],
+  };
+}
+
+const hour = 3_600_000;
 
 const signature = "dev.cosignproject.cosign/signature";
 
@@ -232,6 +252,17 @@ const cases: readonly Case[] = [
     keyBundle(digest, key, { payloadType: "text/plain" }),
   ]),
   bundleCase("an index", true, (digest) => [keyBundle(digest, key)], { isIndex: true }),
+  keylessCase("the identity asked for", true),
+  keylessCase("another identity", false, { identity: "eve@example.com" }),
+  keylessCase("another issuer", false, { issuer: "https://issuer.evil" }),
+  keylessCase("a certificate without an issuer", false, { issuer: "" }),
+  keylessCase("a certificate without an identity", false, { identity: "" }),
+  keylessCase("a certificate that had expired", false, { integratedAt: new Date(Date.now() + hour) }),
+  keylessCase("a certificate that was not valid yet", false, { integratedAt: new Date(Date.now() - hour) }),
+  keylessCase("another authority's certificate", false, { certifiedBy: otherSigstore }),
+  keylessCase("another log's entry", false, { loggedBy: otherSigstore }),
+  keylessCase("no entry in a log", false, { withoutLog: true }),
+  keylessCase("a certificate in no log", false, { withoutSct: true }),
   {
     name: "bundle: a wrong one before a right one",
     mode: "bundle",
@@ -241,6 +272,16 @@ const cases: readonly Case[] = [
       bundleDocument([keyBundle(root.digest, key)], root),
     ],
   },
+];
+
+/** Where cosign 2.6 is content with less, on purpose or by mistake. */
+const differences: readonly Case[] = [
+  bundleCase(
+    "an attestation by the right key, which says something else than that the image is right",
+    false,
+    (digest) => [keyBundle(digest, key, { predicateType: "https://slsa.dev/provenance/v1" })],
+  ),
+  keylessCase("a log entry about something else", false, { loggedPayload: Buffer.from("else") }),
 ];
 
 const missing = requireTools("docker-registry", "zot", "skopeo", "cosign");
@@ -292,31 +333,48 @@ describe.skipIf(missing)(`cosign and bpfcache agree${missing ?? ""}`, { timeout:
     cosign[Symbol.dispose]();
   });
 
+  function trustOf({ by = key, identity }: Case): TrustOptions {
+    if (identity === undefined) return { policy: policyOf(registry.host, [by]) };
+    const trustedRoot = cosign.path("our_trusted_root.json");
+    writeFileSync(trustedRoot, JSON.stringify(sigstore.trustedRoot()));
+    const signer = `{ certificate_identity = "${identity}", certificate_oidc_issuer = "${issuer}" }`;
+    const policy = `default = "reject"\n[[rule]]\nscope = "${registry.host}"\nidentities = [${signer}]`;
+    return { policy, trustedRoot };
+  }
+
   it("on at least 40 cases", () => {
     expect(cases.length).toBeGreaterThanOrEqual(40);
   });
 
   it.each(cases.map((each, number) => [each.name, each, number] as const))("%s", async (_, each, number) => {
-    const { mode, isRight, by = key } = each;
-    const image = imageNamed(`case_${number}`);
+    const { isRight } = each;
+    const { bpfcache, cosign: cosignSays, reason } = await judged(each, `org/case${number}`);
+    expect({ bpfcache, cosign: cosignSays }, reason).toEqual({ bpfcache: isRight, cosign: isRight });
+  });
+
+  it.each(differences.map((each, number) => [each.name, each, number] as const))(
+    "but for %s: cosign takes it, and bpfcache does not",
+    async (_, each, number) => {
+      const said = await judged(each, `org/difference${number}`);
+      expect(said).toMatchObject({ bpfcache: false, cosign: true });
+    },
+  );
+
+  /** What each of them says of an image in this repository. */
+  async function judged(each: Case, repository: string) {
+    const image = imageNamed(repository.replace("/", "_"));
     const root = each.isIndex === true ? imageIndex([{ image }]) : image;
-    const repository = `org/case${number}`;
     const reference = `${registry.reference(repository)}:v1`;
     if (root.kind === "index") await pushWithSkopeo({ [reference]: root });
     else await pushOverHttp(registry.host, repository, "v1", root);
     for (const [at, document] of each.documents(root).entries()) {
       if (document.kind !== "image") throw new Error("a document is no index");
-      const tag = mode === "tag" ? `${root.root.digest.replace(":", "-")}.sig` : `document-${at}`;
+      const tag = each.mode === "tag" ? `${root.root.digest.replace(":", "-")}.sig` : `document-${at}`;
       await pushOverHttp(registry.host, repository, tag, document);
     }
-    const policy = policyOf(registry.host, [by]);
-    await using fresh = await openCache({ platform: "linux/amd64", trust: { policy } });
-    const { decision, reason } = await fresh.verify(reference);
+    await using cache = await openCache({ platform: "linux/amd64", trust: trustOf(each) });
+    const { decision, reason } = await cache.verify(reference);
     const asked = `${registry.reference(repository)}@${root.root.digest}`;
-    const cosignSays = await cosign.accepts(asked, by.pem, mode);
-    expect({ bpfcache: decision === "accept", cosign: cosignSays }, reason).toEqual({
-      bpfcache: isRight,
-      cosign: isRight,
-    });
-  });
+    return { bpfcache: decision === "accept", cosign: await cosign.accepts(asked, each), reason };
+  }
 });

@@ -17,8 +17,6 @@ const kills = isSoak ? 100 : 10;
 const seed = Number(process.env["BPFCACHE_TEST_SEED"] ?? Date.now() % 2 ** 32);
 const MiB = 1024 * 1024;
 const maxMemory = 250_000_000;
-/** Node's own text, which others that run it have paid for. */
-const sharedLibraries = 100_000_000;
 /** About as long as a commit of the images that are under way at a time takes. */
 const longestDelayMs = 60;
 
@@ -126,7 +124,6 @@ describe.skipIf(process.platform !== "linux")("seeding a large archive", () => {
     expect(status).toBe(0);
     expect(ownBytes).toBeGreaterThan(10_000_000);
     expect(ownBytes).toBeLessThan(maxMemory);
-    if (limit !== undefined) expect(mappedBytes).toBeLessThan(maxMemory + sharedLibraries);
   });
 });
 
@@ -138,7 +135,9 @@ describe("seeding that is killed by SIGKILL", () => {
   }, 600_000);
   afterAll(() => directory?.[Symbol.dispose]());
 
-  it("leaves whole images and nothing else, and goes on in the next run", { timeout: 900_000 }, async () => {
+  it("leaves whole images and nothing else, and goes on in the next run", {
+    timeout: isSoak ? 3_600_000 : 300_000,
+  }, async () => {
     const random = randomFrom(seed);
     const archive = directory.join("small.tar");
     let [cache, before] = [directory.join("killed-0"), 0];

@@ -20,7 +20,7 @@ export const der = {
   utf8: (text: string) => element(0x0c, Buffer.from(text)),
   tagged: (number: number, bytes: Uint8Array) => element(0x80 | number, bytes),
   explicit: (number: number, ...items: readonly Uint8Array[]) => element(0xa0 | number, ...items),
-  time: (date: Date) => element(0x18, Buffer.from(date.toISOString().replace(/[-:T]|\.\d+/g, ""))),
+  time: (date: Date) => element(0x17, Buffer.from(date.toISOString().replace(/^20|[-:T]|\.\d+/g, ""))),
   oid: (text: string) => {
     const [first = 0, second = 0, ...rest] = text.split(".").map(Number);
     return element(0x06, Buffer.from([first * 40 + second, ...rest.flatMap(base128)]));
