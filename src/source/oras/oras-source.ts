@@ -4,10 +4,11 @@ import { BpfcacheError } from "../../core/errors.js";
 import { defaultLimits, type Limits } from "../../core/limits.js";
 import { parseReference, type Reference } from "../../core/reference.js";
 import type { Descriptor } from "../../image/descriptor.js";
-import type { ImageSource, Resolution, ResolveOptions, SourceOptions } from "../image-source.js";
+import type { ImageSource, Referrer, Resolution, ResolveOptions, SourceOptions } from "../image-source.js";
 import { OciLayoutSource } from "../oci-layout.js";
 import { OrasAccess, type OrasAccessOptions } from "./oras-access.js";
 import { toolFailed } from "./oras-failure.js";
+import { OrasReferrers } from "./oras-referrers.js";
 import { makePrivateDirectory, removeDirectory } from "./private-directory.js";
 
 export interface OrasSourceOptions extends Omit<OrasAccessOptions, "timeoutMs"> {
@@ -37,6 +38,7 @@ export class OrasSource implements ImageSource {
   readonly name = "oras";
   readonly #oras: OrasAccess;
   readonly #limits: Limits;
+  readonly #referrers: OrasReferrers;
   readonly #copies = new Map<string, Promise<Copy>>();
   #directory: string | undefined;
   #count = 0;
@@ -44,6 +46,7 @@ export class OrasSource implements ImageSource {
   constructor(options: OrasSourceOptions = {}) {
     this.#limits = options.limits ?? defaultLimits;
     this.#oras = new OrasAccess({ ...options, timeoutMs: this.#limits.toolTimeoutMs });
+    this.#referrers = new OrasReferrers(this.#oras);
   }
 
   async resolve(reference: Reference, options: ResolveOptions = {}): Promise<Resolution> {
@@ -63,16 +66,31 @@ export class OrasSource implements ImageSource {
     options: SourceOptions = {},
   ): Promise<AsyncIterable<Uint8Array>> {
     const { layout } = await this.#copyOf(reference, options.signal);
-    return believed(async () => {
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of await layout.fetch(reference, descriptor, options)) chunks.push(chunk);
-      const bytes = Buffer.concat(chunks);
-      verifyDigest(bytes, descriptor.digest, "what oras brought");
-      return once(bytes);
-    });
+    try {
+      return await believed(async () => {
+        const chunks: Uint8Array[] = [];
+        for await (const chunk of await layout.fetch(reference, descriptor, options)) chunks.push(chunk);
+        const bytes = Buffer.concat(chunks);
+        verifyDigest(bytes, descriptor.digest, "what oras brought");
+        return once(bytes);
+      });
+    } catch (error) {
+      // What refers to the image is not in the copy of it; of what should be, the copy's failure says more.
+      if (!isAbsence(error)) throw error;
+      return once(await this.#referrers.fetch(reference, descriptor, error, options.signal));
+    }
+  }
+
+  async referrers(
+    reference: Reference,
+    subject: Digest,
+    { signal }: SourceOptions = {},
+  ): Promise<readonly Referrer[]> {
+    return this.#referrers.list(reference, subject, signal);
   }
 
   async close(): Promise<void> {
+    this.#referrers.close();
     await Promise.allSettled(this.#copies.values());
     this.#copies.clear();
     if (this.#directory !== undefined) removeDirectory(this.#directory);
@@ -134,6 +152,11 @@ export class OrasSource implements ImageSource {
       () => undefined,
     );
   }
+}
+
+function isAbsence(error: unknown): error is BpfcacheError {
+  const cause = error instanceof BpfcacheError ? error.cause : undefined;
+  return cause instanceof BpfcacheError && cause.code === "NOT_FOUND";
 }
 
 /** Whatever is wrong with what it brought is its failure. */

@@ -10,9 +10,11 @@ const missing = requireTools("oras");
 describe.skipIf(missing)(`the real oras${missing ?? ""}`, { timeout: 60_000 }, () => {
   describeImageSource(
     "oras",
-    async (root) => {
-      const registry = await startTestRegistry();
+    async (root, statements = []) => {
+      const registry = await startTestRegistry({ referrers: true });
       registry.add("org/prog:v1", root);
+      for (const { root: statement, tag } of statements)
+        registry.add(tag === undefined ? "org/prog" : `org/prog:${tag}`, statement);
       const source = new OrasSource();
       return {
         source,
