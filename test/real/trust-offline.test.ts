@@ -96,9 +96,7 @@ describe.skipIf(missing)(`trust without a network${missing ?? ""}`, { timeout: 1
   it("what was exported is seeded with the same verdicts, and no socket is made", async () => {
     const { status, stdout, stderr, sockets } = await closed(["seed", "site.tar", "--json"]);
     expect(status, stderr).toBe(0);
-    const { images } = json<{
-      images: { reference: string; trust: { decision: string; signers: string[] } }[];
-    }>(stdout);
+    const { images } = json(stdout) as Seeded;
     expect(images.map(({ trust }) => trust.decision)).toEqual(["accept", "accept"]);
     expect(images.flatMap(({ trust }) => trust.signers)).toContain(
       "dev@example.com, issued by https://issuer.example",
