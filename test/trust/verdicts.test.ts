@@ -69,7 +69,8 @@ it("a damaged verdict is none, and scrub removes it and one that nothing needs",
   );
   const cache = await openTestCache({ directory, trust: { policy } });
   expect(cache.bytecode(reference).bytes.byteLength).toBeGreaterThan(0);
-  expect((await cache.scrub({ repair: true })).damaged).toHaveLength(2);
+  expect((await cache.scrub()).damaged).toHaveLength(2);
+  await cache.scrub({ repair: true });
   expect((await cache.scrub()).damaged).toEqual([]);
 });
 
