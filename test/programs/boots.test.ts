@@ -9,7 +9,7 @@ import { idsNamed, noKernel, ProgramSite, uniqueName } from "./support.js";
 
 describe.skipIf(noKernel)(`after another boot${noKernel ?? ""}`, () => {
   const site = new ProgramSite();
-  afterAll(() => site[Symbol.asyncDispose]());
+  afterAll(() => site[Symbol.asyncDispose](), 60_000);
 
   it("images are there, programs are archived, and nothing is said to be damaged", async () => {
     const name = uniqueName("boot");

@@ -21,7 +21,7 @@ describe.skipIf(noKernel)(`examples that load programs${noKernel ?? ""}`, () => 
     reference = await site.seed(cache, name, countingObject(name));
     await cache.close();
   });
-  afterAll(() => site[Symbol.asyncDispose]());
+  afterAll(() => site[Symbol.asyncDispose](), 60_000);
 
   it("load-program.js loads through the library in under 40 lines, and unloads", async () => {
     const program = join(examples, "load-program.js");

@@ -17,7 +17,7 @@ describe.skipIf(noKernel)(`a program in the kernel${why}`, () => {
   beforeAll(async () => {
     cache = await site.open();
   });
-  afterAll(() => site[Symbol.asyncDispose]());
+  afterAll(() => site[Symbol.asyncDispose](), 60_000);
 
   it.each(kinds)(
     "of the section %s is in every field what bpftool and fdinfo say of a %s",

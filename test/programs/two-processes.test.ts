@@ -15,7 +15,7 @@ const boundMs = 100;
 describe.skipIf(noKernel)(`two processes that load and unload at once${noKernel ?? ""}`, () => {
   // In memory: how long a disk takes is no matter of two processes.
   const site = new ProgramSite("/dev/shm");
-  afterAll(() => site[Symbol.asyncDispose]());
+  afterAll(() => site[Symbol.asyncDispose](), 60_000);
 
   it(`lose nothing and do not wait for each other, ${rounds} rounds each`, {
     timeout: times(120_000, 900_000),

@@ -145,12 +145,19 @@ export class OrasSource implements ImageSource {
   ): Promise<void> {
     const { name } = reference;
     await this.#cp(reference, ["--recursive", `${name}@${subject}`, directory], signal);
-    for (const tag of cosignTagsOf(subject)) {
-      try {
+    for (const tag of cosignTagsOf(subject))
+      if (await this.#hasTag(reference, tag, signal))
         await this.#cp(reference, [`${name}:${tag}`, `${directory}:${tag}`], signal);
-      } catch (error) {
-        if (!(error instanceof BpfcacheError) || error.code !== "NOT_FOUND") throw error;
-      }
+  }
+
+  /** By HEAD: of an answer with a body, `oras cp` tells what that says and not its status, so a failure may look like an absence. */
+  async #hasTag({ host, name }: Reference, tag: string, signal: AbortSignal | undefined): Promise<boolean> {
+    try {
+      await this.#oras.run("", host, (flags) => ["resolve", ...flags, `${name}:${tag}`], signal);
+      return true;
+    } catch (error) {
+      if (error instanceof BpfcacheError && error.code === "NOT_FOUND") return false;
+      throw error;
     }
   }
 
