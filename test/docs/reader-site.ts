@@ -1,4 +1,4 @@
-import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { DockerRegistry } from "../real/docker-registry.js";
@@ -6,16 +6,23 @@ import { type Ended, mainProgram, run, TemporaryDirectory } from "../reliability
 import type { Block } from "./markdown.js";
 
 const root = fileURLToPath(new URL("../..", import.meta.url));
-const images = ["xdp-pass", "xdp-counter", "tracepoint-counter"];
+const layout = join(root, "examples", "layout");
+
+interface Index {
+  readonly manifests: readonly {
+    readonly digest: string;
+    readonly annotations: { readonly "org.opencontainers.image.ref.name": string };
+  }[];
+}
 
 /** The registry that the pages mean by quay.io, which is `localhost:5000` where they need one to write to. */
 export async function startDocumentedRegistry(): Promise<DockerRegistry> {
   const registry = await DockerRegistry.start();
-  for (const image of images) {
-    const from = `${join(root, "examples", "layout")}:registry.example/bpfcache/${image}:v1`;
-    const to = registry.reference(`org/${image}:v1`);
-    const args = ["cp", "--from-oci-layout", "--to-plain-http", from, to];
-    const { status, stderr } = await run("oras", args);
+  const index: Index = JSON.parse(readFileSync(join(layout, "index.json"), "utf8"));
+  for (const { digest, annotations } of index.manifests) {
+    const name = annotations["org.opencontainers.image.ref.name"].replace(/.*\//, "org/");
+    const words = [`${layout}@${digest}`, registry.reference(name)];
+    const { status, stderr } = await run("oras", ["cp", "--from-oci-layout", "--to-plain-http", ...words]);
     if (status !== 0) throw new Error(stderr);
   }
   return registry;

@@ -45,16 +45,16 @@ describe("examples/policy.toml", () => {
   });
 });
 
-describe("the policy in the README", () => {
+describe("the policy in the manual", () => {
   it("is understood, once its keys are there", () => {
-    const [, text = ""] = /```toml\n([\s\S]*?)```/.exec(readFileSync(join(root, "README.md"), "utf8")) ?? [];
+    const page = readFileSync(join(root, "docs", "trust.md"), "utf8");
+    const [, text = ""] = /```toml\n# all-kinds.toml\n([\s\S]*?)```/.exec(page) ?? [];
     const directory = temporaryDirectory();
-    for (const name of ["release.pub", "security.pub"])
-      writeFileSync(join(directory, name), signingKey().pem);
-    const { rules, defaultAction } = parsePolicy(text, "README.md", undefined, directory);
+    writeFileSync(join(directory, "cosign.pub"), signingKey().pem);
+    const { rules, defaultAction } = parsePolicy(text, "trust.md", undefined, directory);
     expect(defaultAction).toBe("reject");
     expect(rules.map(({ action, conditions }) => [action, conditions?.needed])).toEqual([
-      ["reject", 2],
+      ["reject", 1],
       ["reject", 1],
       ["reject", 0],
       ["accept", undefined],
