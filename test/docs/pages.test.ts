@@ -3,7 +3,7 @@ import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { DockerRegistry } from "../real/docker-registry.js";
-import { requireTools } from "../support/tools.js";
+import { requireKernel, requireTools } from "../support/tools.js";
 import { anchorsOf, type Block, blocksOf, linksOf } from "./markdown.js";
 import { ReaderOfPage, startDocumentedRegistry } from "./reader-site.js";
 
@@ -23,7 +23,10 @@ function toFollow(page: string): Block[] {
   return blocksOf(textOf(page)).filter(({ language, text }) => language !== "" && !setUp.test(text));
 }
 
-const missing = requireTools("bash", "docker-registry", "oras", "skopeo", "cosign", "jq", "curl", "strace");
+// Some load programs into the kernel.
+const missing =
+  requireKernel() ??
+  requireTools("bash", "docker-registry", "oras", "skopeo", "cosign", "jq", "curl", "strace");
 
 describe.skipIf(missing)(`every block of every page can be followed${missing ?? ""}`, () => {
   let registry: DockerRegistry | undefined;

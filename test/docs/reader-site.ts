@@ -33,12 +33,13 @@ export class ReaderOfPage implements Disposable {
   readonly #home = new TemporaryDirectory();
   readonly #registry: DockerRegistry;
 
-  constructor(registry: DockerRegistry) {
+  /** `program` is what `bpfcache` runs. */
+  constructor(registry: DockerRegistry, program: string = mainProgram) {
     this.#registry = registry;
     this.#write(".config/bpfcache/config.toml", `hosts-dir = ${JSON.stringify(this.#home.join("hosts"))}\n`);
     // Whatever registry a page names, this one stands in for it.
     this.#write("hosts/_default/hosts.toml", `server = "http://${registry.host}"\n`);
-    this.#write("bin/bpfcache", `#!/bin/sh\nexec ${process.execPath} ${mainProgram} "$@"\n`, 0o755);
+    this.#write("bin/bpfcache", `#!/bin/sh\nexec ${process.execPath} ${program} "$@"\n`, 0o755);
     mkdirSync(this.#path("work", "node_modules"), { recursive: true });
     // The checkout, as `npm install` would put the package there.
     symlinkSync(root, this.#path("work", "node_modules", "bpfcache"));
