@@ -73,6 +73,7 @@ export class Environment {
   /** How many calls of `commit` and `snapshot` are under way, one within the other. */
   #depth = 0;
   #isCommitting = false;
+  #isReading = false;
   #isClosed = false;
 
   /**
@@ -144,6 +145,8 @@ export class Environment {
         try {
           const result = this.#transaction(write);
           this.#handle.extendShortFile(() => this.#mayWrite());
+          // A snapshot that it was made in goes on with what has been written.
+          if (this.#isReading) this.#handle.renew();
           return result;
         } catch (error) {
           if (!(error instanceof Replaced)) throw this.#failure(error);
@@ -161,17 +164,21 @@ export class Environment {
   snapshot<T>(read: () => T): T {
     this.#requireOpen();
     requireNoView();
-    if (this.#isCommitting) return read();
+    // Within another snapshot it is part of that one, which would not be one state if this moved on.
+    if (this.#isCommitting || this.#isReading) return read();
     return this.#within(() => {
       for (let attempt = 1; ; attempt++) {
         try {
           if (this.#depth === 1) this.#followReplacement();
           this.#handle.renew();
+          this.#isReading = true;
           return read();
         } catch (error) {
           const isLast =
             attempt === snapshotAttempts || (error instanceof Error && this.#ofCaller.has(error));
           if (isLast || !isFoundByLmdb(databaseFailure(error, this.directory))) throw this.#failure(error);
+        } finally {
+          this.#isReading = false;
         }
       }
     });

@@ -18,7 +18,7 @@ it.skipIf(missing)(
     const installed = InstalledPackage.make();
     try {
       const program = join(installed.directory, "node_modules", ".bin", "bpfcache");
-      using reader = new ReaderOfPage(registry, program);
+      await using reader = new ReaderOfPage(registry, program);
       const session = blocksOf(readFileSync(readme, "utf8")).find(({ text }) =>
         text.startsWith("bpfcache prefetch"),
       );

@@ -44,7 +44,7 @@ describe.skipIf(missing)(`every block of every page can be followed${missing ?? 
       if (registry !== undefined) reader = new ReaderOfPage(registry);
     });
 
-    afterAll(() => reader?.[Symbol.dispose]());
+    afterAll(() => reader?.[Symbol.asyncDispose]());
 
     for (const block of toFollow(page)) {
       it(`${block.language} at line ${block.line}`, { timeout: 120_000 }, async () => {

@@ -1,6 +1,7 @@
 import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { openCache } from "../../src/index.js";
 import { DockerRegistry } from "../real/docker-registry.js";
 import { type Ended, mainProgram, run, TemporaryDirectory } from "../reliability/processes.js";
 import type { Block } from "./markdown.js";
@@ -29,7 +30,7 @@ export async function startDocumentedRegistry(): Promise<DockerRegistry> {
 }
 
 /** Somebody who follows one page from its top: a home, a working directory, and a cache that is empty at first. */
-export class ReaderOfPage implements Disposable {
+export class ReaderOfPage implements AsyncDisposable {
   readonly #home = new TemporaryDirectory();
   readonly #registry: DockerRegistry;
 
@@ -62,7 +63,12 @@ export class ReaderOfPage implements Disposable {
     return this.#run(process.execPath, [name ?? "example.js"]);
   }
 
-  [Symbol.dispose](): void {
+  /** Takes out of the kernel what the page has loaded. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    {
+      await using cache = await openCache({ directory: this.#path("cache"), offline: true });
+      for (const { id } of (await cache.programs.list()).programs) await cache.programs.unload(id);
+    }
     this.#home[Symbol.dispose]();
   }
 
