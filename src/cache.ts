@@ -1,11 +1,13 @@
 import type { ExportResult } from "./bundle/export.js";
 import type { PushedImage } from "./bundle/push.js";
+import type { CallName } from "./core/channels.js";
 import type { Digest } from "./core/digest.js";
 import { BpfcacheError, toBpfcacheError } from "./core/errors.js";
 import { type EventSink, emit } from "./core/events.js";
 import { type Limits, withLimits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
+import { Observer } from "./observer.js";
 import type {
   BatchOptions,
   CacheOptions,
@@ -16,6 +18,7 @@ import type {
   ScrubOptions,
   SeedOptions,
 } from "./options.js";
+import { Programs } from "./programs/programs.js";
 import { type BatchResult, jobsOf, takeAll } from "./pull/batch.js";
 import type { ListedImage } from "./pull/image-list.js";
 import { lockedDigest } from "./pull/lock.js";
@@ -25,20 +28,28 @@ import { bringBack, bringBackLost, noSource } from "./pull/repair.js";
 import type { PullOutcome, PullRequest } from "./pull/request.js";
 import { type RestoredLayers, restoreLayers, restoreLayersOf } from "./pull/restore-layers.js";
 import { seedAll } from "./pull/seed.js";
-import { platformOf, type ReadOptions } from "./reader.js";
+import type { Verification } from "./pull/verify.js";
+import { platformOf, publishRead, type ReadOptions } from "./reader.js";
 import { RegistryServer, type ServeOptions } from "./serve/server.js";
 import type { ImageSource } from "./source/image-source.js";
 import { LazySource } from "./source/lazy-source.js";
+import { requireOnline } from "./source/online.js";
+import type { Spans } from "./spans.js";
 import { budgetOf } from "./store/budget.js";
 import type { Bytecode, BytecodeDescription } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import type { Compaction } from "./store/compact.js";
 import type { Usage } from "./store/disk-usage.js";
 import type { ListFilter } from "./store/list.js";
+import type { Metrics } from "./store/metrics.js";
 import type { PruneOptions, PruneResult } from "./store/prune.js";
 import { manifestDigestOf, type RefRecord, rootDigestOf } from "./store/records.js";
 import type { ScrubReport } from "./store/scrub/scrub.js";
+import { StateStore } from "./store/state-store.js";
+import type { StateTree } from "./store/state-tree.js";
 import { Store } from "./store/store.js";
+import { toVerdict } from "./store/verdicts.js";
+import { Trust } from "./trust/trust.js";
 
 type HowToPull = Pick<
   PullRequest,
@@ -49,25 +60,47 @@ type HowToPull = Pick<
 export class BytecodeCache {
   readonly #store: Store;
   readonly #puller: Puller;
+  readonly #trust: Trust | undefined;
   readonly #options: CacheOptions;
   readonly #closing = new AbortController();
   readonly #underWay = new Set<Promise<unknown>>();
   readonly #servers: RegistryServer[] = [];
   readonly #registry: ImageSource;
+  readonly #observer: Observer;
+  readonly #state: StateStore;
+  /** What is loaded from this cache, and the loader. */
+  readonly programs: Programs;
 
   /** @internal Use `openCache`. */
-  static open(options: CacheOptions): BytecodeCache {
-    const { directory, maxBytes, evictionGraceMs } = options;
+  static open(options: CacheOptions, spans?: Spans): BytecodeCache {
+    const { directory, maxBytes, evictionGraceMs, bootId } = options;
     const budget = budgetOf(maxBytes, evictionGraceMs);
-    const store = Store.open({ directory, limits: withLimits(options.limits), budget });
+    const store = Store.open({ directory, limits: withLimits(options.limits), budget, bootId });
     if (store.recovery !== undefined) emit(options.onEvent, { event: "recovered", ...store.recovery });
-    return new BytecodeCache(store, options);
+    try {
+      return new BytecodeCache(store, options, spans);
+    } catch (error) {
+      store.close();
+      throw error;
+    }
   }
 
-  private constructor(store: Store, options: CacheOptions) {
+  private constructor(store: Store, options: CacheOptions, spans: Spans | undefined) {
     this.#store = store;
     this.#options = options;
-    this.#puller = new Puller(store, withLimits(options.limits));
+    this.#observer = new Observer(store.directory, store.counters, spans);
+    this.#trust = Trust.open(store, options.trust);
+    this.#puller = new Puller(store, withLimits(options.limits), this.#trust);
+    this.#state = new StateStore(() => store.environment, false);
+    this.programs = new Programs(store.environment, {
+      toolTimeoutMs: this.#limits.toolTimeoutMs,
+      run: (signal, work) => this.#track(() => work(this.#signal(signal))),
+      read: async (reference, pullPolicy, how, signal) => {
+        if (pullPolicy !== "Never")
+          await this.pull(reference, { pullPolicy, platform: how.platform, signal });
+        return this.bytecode(reference, how);
+      },
+    });
     this.#registry =
       options.via === "oras"
         ? new LazySource("oras", () => openOras(options))
@@ -80,14 +113,30 @@ export class BytecodeCache {
 
   /**
    * Makes an image readable here. Throws, by code: USAGE, NOT_FOUND, NOT_CACHED, UNAUTHORIZED, UNREACHABLE,
-   * DIGEST_MISMATCH, INVALID_IMAGE, PLATFORM_MISMATCH, CACHE_FULL, CACHE_CORRUPT, INTERRUPTED. After a failure the
+   * DIGEST_MISMATCH, UNTRUSTED, INVALID_IMAGE, PLATFORM_MISMATCH, CACHE_FULL, CACHE_CORRUPT, INTERRUPTED. After a failure the
    * cache is as it was before; with `referrers`, the image itself stays when what refers to it cannot be had.
    */
   async pull(reference: string, options: PullOptions = {}): Promise<PulledImage> {
     const parsed = parseReference(reference);
-    return this.#track(async () => {
+    return this.#call("pull", [parsed.toString()], async () => {
       const request = this.#request(this.#registry, parsed, options, this.#pullPolicy(options));
       return this.#toPulled(await this.#puller.pull(request));
+    });
+  }
+
+  /**
+   * What the trust policy says of an image, and why each of its signatures counts or not: decided anew, on what is here,
+   * else on what the registry says. That it is refused is a result. Throws USAGE without a policy, and what `pull`
+   * throws.
+   */
+  async verify(
+    reference: string,
+    options: Pick<PullOptions, "pullPolicy" | "platform" | "signal" | "onEvent"> = {},
+  ): Promise<Verification> {
+    const parsed = parseReference(reference);
+    return this.#track(async () => {
+      const request = this.#request(this.#registry, parsed, options, this.#pullPolicy(options));
+      return this.#puller.verify(request);
     });
   }
 
@@ -104,13 +153,15 @@ export class BytecodeCache {
     const policies = new Map(listed.map(({ reference, pullPolicy }) => [reference, pullPolicy]));
     const { lock } = options;
     this.#registry.announce?.(references.flatMap(parseOrNothing));
-    const result = await this.#takeAll(this.#registry, references, options, (reference) => ({
-      ...this.#pullPolicy(options, policies.get(reference)),
-      lockedTo: lock && lockedDigest(lock, parseReference(reference).toString()),
-    }));
-    // What a lock is made of, or demands, is what was asked for.
-    const lost = lock === undefined ? await this.#takeLost(options) : [];
-    return { ...result, images: [...result.images, ...lost] };
+    return this.#call("prefetch", references, async () => {
+      const result = await this.#takeAll(this.#registry, references, options, (reference) => ({
+        ...this.#pullPolicy(options, policies.get(reference)),
+        lockedTo: lock && lockedDigest(lock, parseReference(reference).toString()),
+      }));
+      // What a lock is made of, or demands, is what was asked for.
+      const lost = lock === undefined ? await this.#takeLost(options) : [];
+      return { ...result, images: [...result.images, ...lost] };
+    });
   }
 
   /**
@@ -126,7 +177,7 @@ export class BytecodeCache {
     };
     const repair = (record: RefRecord): Promise<unknown> =>
       bringBack(this.#puller, this.#store, { ...record, rootDigest: rootDigestOf(record) }, circumstances);
-    return this.#track(() =>
+    return this.#call("scrub", [], () =>
       this.#store.scrub({ ...circumstances, bringBack: options.repair === true ? repair : undefined }),
     );
   }
@@ -148,7 +199,7 @@ export class BytecodeCache {
     const [signal, onEvent] = [this.#signal(options.signal), this.#sink(options.onEvent)];
     const limits = withLimits(this.#options.limits);
     const { directory } = this.#store;
-    return this.#track(() =>
+    return this.#call("seed", paths, () =>
       seedAll({ paths, input, as, limits, directory, signal, onEvent }, (source, references) =>
         this.#takeAll(source, references, options, () => how),
       ),
@@ -167,7 +218,7 @@ export class BytecodeCache {
       throw new BpfcacheError("USAGE", "name what to export: either references or all");
     }
     const { exportImages } = await import("./bundle/export.js");
-    return this.#track(async () => {
+    return this.#call("export", references, async () => {
       await this.#restoreAll(all ? undefined : references.flatMap(parseOrNothing), options);
       return exportImages(this.#store, {
         output: options.output,
@@ -192,8 +243,7 @@ export class BytecodeCache {
    */
   async push(reference: string, options: PushOptions = {}): Promise<PushedImage> {
     const { objects, to = reference } = options;
-    if (this.#options.offline === true)
-      throw new BpfcacheError("USAGE", "nothing is pushed with --offline", { reference: to });
+    requireOnline(this.#options, to);
     const { pushCached, pushObjects } = await import("./bundle/push.js");
     const { OrasAccess } = await import("./source/oras/oras-access.js");
     const { plainHttp, authFile, caFile } = this.#options;
@@ -201,7 +251,7 @@ export class BytecodeCache {
     const oras = new OrasAccess({ timeoutMs: limits.toolTimeoutMs, plainHttp, authFile, caFile });
     const signal = this.#signal(options.signal);
     const target = parseReference(to);
-    return this.#track(async () => {
+    return this.#call("push", [target.toString()], async () => {
       if (objects === undefined) {
         const cached = parseReference(reference);
         const platform = this.#platform(undefined);
@@ -229,8 +279,11 @@ export class BytecodeCache {
       parseReference(reference),
       this.#platform(options.platform),
       options,
+      this.#trust?.require,
     );
     this.#store.noteUse(bytecode.manifestDigest, Date.now());
+    this.#store.counters.add("reads");
+    publishRead(bytecode);
     return bytecode;
   }
 
@@ -240,11 +293,17 @@ export class BytecodeCache {
     use: (view: Uint8Array, description: BytecodeDescription) => T,
     options: ReadOptions = {},
   ): T {
+    const tellUse = (view: Uint8Array, description: BytecodeDescription): T => {
+      this.#store.counters.add("reads");
+      publishRead(description);
+      return use(view, description);
+    };
     return this.#store.withBytecode(
       parseReference(reference),
       this.#platform(options.platform),
       options,
-      use,
+      tellUse,
+      this.#trust?.require,
     );
   }
 
@@ -273,12 +332,19 @@ export class BytecodeCache {
    * const { removed, bytesFreed } = await cache.prune({ olderThanMs: 30 * 86_400_000, dryRun: true });
    */
   prune(options: PruneOptions): Promise<PruneResult> {
-    return this.#track(() => this.#store.prune({ ...options, signal: this.#signal(options.signal) }));
+    return this.#call("prune", [], () =>
+      this.#store.prune({ ...options, signal: this.#signal(options.signal) }),
+    );
   }
 
   /** What takes the space. */
   usage(): Usage {
     return this.#store.usage();
+  }
+
+  /** What the cache has done since it was made, and what is in it now: for monitoring. */
+  metrics(): Metrics {
+    return this.#store.metrics();
   }
 
   /**
@@ -298,7 +364,17 @@ export class BytecodeCache {
    * read and write meanwhile. Throws CACHE_FULL when there is no room for a copy, and CACHE_BUSY.
    */
   async compact(): Promise<Compaction> {
-    return this.#track(() => this.#store.compact());
+    return this.#call("compact", [], () => this.#store.compact());
+  }
+
+  /** A tree of the user's own in the cache's database; see `openStore`. */
+  tree(name: string): StateTree {
+    return this.#state.tree(name);
+  }
+
+  /** Runs `work` as one transaction over all trees of the user's own; see `StateStore.transaction`. */
+  transaction<T>(work: () => T): T {
+    return this.#state.transaction(work);
   }
 
   /** Serves the cache as a read-only OCI registry, on 127.0.0.1 unless told otherwise. Throws USAGE. */
@@ -355,7 +431,7 @@ export class BytecodeCache {
   ): Promise<BatchResult<PulledImage>> {
     const group = this.#store.groupCommit(jobsOf(options));
     const take = (reference: string): Promise<readonly PulledImage[]> =>
-      this.#track(async () => {
+      this.#call("pull", [reference], async () => {
         const manner = { ...how(reference), group };
         const request = this.#request(source, parseReference(reference), options, manner);
         const outcomes =
@@ -412,13 +488,14 @@ export class BytecodeCache {
       strict: options.strict,
       referrers: options.referrers,
       signal: this.#signal(options.signal),
-      onEvent: this.#sink(options.onEvent),
+      onEvent: this.#sink(options.onEvent, source.isLocal),
       ...how,
     };
   }
 
-  #toPulled({ record, from, requests, bytesFetched }: PullOutcome): PulledImage {
-    return { ...this.#store.describe(record), from, requests, bytesFetched, trust: null };
+  #toPulled({ record, from, requests, bytesFetched, verdict }: PullOutcome): PulledImage {
+    const trust = verdict === undefined ? null : toVerdict(verdict);
+    return { ...this.#store.describe(record), from, requests, bytesFetched, trust };
   }
 
   #platform(platform: string | Platform | undefined): Platform {
@@ -431,13 +508,12 @@ export class BytecodeCache {
     return AbortSignal.any(signal === undefined ? [closing] : [signal, closing]);
   }
 
-  #sink(onEvent: EventSink | undefined): EventSink | undefined {
-    const always = this.#options.onEvent;
-    if (always === undefined || onEvent === undefined) return onEvent ?? always;
-    return (event) => {
-      always(event);
-      onEvent(event);
-    };
+  #sink(onEvent: EventSink | undefined, isOfFiles = false): EventSink {
+    return this.#observer.sink([this.#options.onEvent, onEvent], isOfFiles);
+  }
+
+  #call<T>(name: CallName, references: readonly string[], work: () => Promise<T>): Promise<T> {
+    return this.#track(() => this.#observer.call(name, references, work));
   }
 
   #track<T>(work: () => Promise<T>): Promise<T> {
@@ -460,6 +536,7 @@ function parseOrNothing(text: string): Reference[] {
 }
 
 async function openRegistry(options: CacheOptions, store: Store): Promise<ImageSource> {
+  requireOnline(options);
   const { limits, plainHttp, authFile, caFile, registryConfig } = options;
   const { RegistrySource } = await import("./source/registry/registry-source.js");
   const challenges = store.hosts;
@@ -467,6 +544,7 @@ async function openRegistry(options: CacheOptions, store: Store): Promise<ImageS
 }
 
 async function openOras(options: CacheOptions): Promise<ImageSource> {
+  requireOnline(options);
   const { plainHttp, authFile, caFile } = options;
   const { OrasSource } = await import("./source/oras/oras-source.js");
   return new OrasSource({ limits: withLimits(options.limits), plainHttp, authFile, caFile });

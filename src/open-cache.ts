@@ -14,5 +14,6 @@ import type { CacheOptions } from "./options.js";
  */
 export async function openCache(options: CacheOptions = {}): Promise<BytecodeCache> {
   const { BytecodeCache } = await import("./cache.js");
-  return BytecodeCache.open(options);
+  const { Spans } = await import("./spans.js");
+  return BytecodeCache.open(options, await Spans.load());
 }

@@ -6,6 +6,8 @@ import type { Limits } from "./core/limits.js";
 import type { Platform } from "./core/platform.js";
 import type { PullPolicy } from "./pull/policy.js";
 import type { CachedImage } from "./store/catalog.js";
+import type { Verdict } from "./store/verdicts.js";
+import type { TrustOptions } from "./trust/policy.js";
 
 export interface CacheOptions {
   /** Where the database is. Without it a temporary one is made, and removed on close. */
@@ -34,8 +36,12 @@ export interface CacheOptions {
   readonly maxBytes?: number | undefined;
   /** What was used or pulled so recently is not evicted, in milliseconds; 60,000 by default. Uses are noted once a minute. */
   readonly evictionGraceMs?: number | undefined;
+  /** The policy that says which images may be pulled and read; without one all may. */
+  readonly trust?: TrustOptions | undefined;
   /** Receives the events of every call. It must not throw. */
   readonly onEvent?: EventSink | undefined;
+  /** @internal Which boot this is said to be, for tests. */
+  readonly bootId?: string | undefined;
 }
 
 export interface RegistryConfig {
@@ -134,5 +140,5 @@ export interface PulledImage extends CachedImage {
   readonly requests: number;
   readonly bytesFetched: number;
   /** The verdict of the trust policy; null when no policy was asked. */
-  readonly trust: null;
+  readonly trust: Verdict | null;
 }

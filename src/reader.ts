@@ -1,13 +1,18 @@
+import { publishOnly } from "./core/channels.js";
 import { hostPlatform, normalizePlatform, type Platform, parsePlatform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
 import type { Bytecode, BytecodeDescription, BytecodeOptions } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import type { ListFilter } from "./store/list.js";
 import { ReadOnlyStore } from "./store/read-only-store.js";
+import type { TrustOptions } from "./trust/policy.js";
+import { Trust } from "./trust/trust.js";
 
 export interface ReaderOptions {
   /** The directory of a cache that exists. */
   readonly directory: string;
+  /** The policy that says which images may be read; without one all may. */
+  readonly trust?: TrustOptions | undefined;
 }
 
 /** Which of an image's objects, for which platform (this host's by default), and with which values of its globals. */
@@ -24,25 +29,31 @@ const maxReferencesKept = 256;
  */
 export class BytecodeReader {
   readonly #store: ReadOnlyStore;
+  readonly #trust: Trust | undefined;
   /** A loader asks for the same few again and again. */
   readonly #references = new Map<string, Reference>();
 
   /** @internal Use `openReader`. */
-  constructor(store: ReadOnlyStore) {
+  constructor(store: ReadOnlyStore, trust?: Trust) {
     this.#store = store;
+    this.#trust = trust;
   }
 
   /**
    * The object that a reference names, as a copy of its own, re-hashed before it is handed out. With `globals`, global
    * variables of the copy have other values, as libbpf and aya set them before a load; `digest` stays that of the
    * object in the cache. Throws USAGE (malformed reference; several objects and no choice; a global that is not there or
-   * a value that does not fit it), NOT_CACHED, CACHE_CORRUPT.
+   * a value that does not fit it), NOT_CACHED, UNTRUSTED, CACHE_CORRUPT.
    *
    * @example
    * const { bytes } = reader.bytecode("quay.io/org/program:v1", { globals: { limit: 100, interface_name: "eth0" } });
    */
   bytecode(reference: string, options: ReadOptions = {}): Bytecode {
-    return this.#store.bytecode(this.#parse(reference), platformOf(options.platform), options);
+    const platform = platformOf(options.platform);
+    const parsed = this.#parse(reference);
+    const bytecode = this.#store.bytecode(parsed, platform, options, this.#trust?.require);
+    publishRead(bytecode);
+    return bytecode;
   }
 
   /**
@@ -55,7 +66,13 @@ export class BytecodeReader {
     use: (view: Uint8Array, description: BytecodeDescription) => T,
     options: ReadOptions = {},
   ): T {
-    return this.#store.withBytecode(this.#parse(reference), platformOf(options.platform), options, use);
+    const tellUse = (view: Uint8Array, description: BytecodeDescription): T => {
+      publishRead(description);
+      return use(view, description);
+    };
+    const platform = platformOf(options.platform);
+    const parsed = this.#parse(reference);
+    return this.#store.withBytecode(parsed, platform, options, tellUse, this.#trust?.require);
   }
 
   /**
@@ -99,7 +116,18 @@ export class BytecodeReader {
  * reader.close();
  */
 export function openReader(options: ReaderOptions): BytecodeReader {
-  return new BytecodeReader(ReadOnlyStore.open(options.directory));
+  const store = ReadOnlyStore.open(options.directory);
+  try {
+    return new BytecodeReader(store, Trust.open(store, options.trust));
+  } catch (error) {
+    store.close();
+    throw error;
+  }
+}
+
+/** @internal Tells the channel bpfcache:read, if anybody listens there. */
+export function publishRead({ reference, digest, size }: BytecodeDescription): void {
+  publishOnly("read", () => ({ event: "read", reference, digest, bytes: size }));
 }
 
 /** @internal */

@@ -446,7 +446,7 @@ describe("errors instead of crashes", () => {
     ["corrupt gzip is an error, not a crash", asLayer(flipped)],
     ["gzip that is cut short is an error, not a crash", asLayer(gzipped.subarray(0, -10))],
     ["a corrupt tar is an error, not a crash", asLayer(gzip(Buffer.alloc(2048, "x")))],
-    ["a layer that is neither gzip nor tar is an error, not a crash", asLayer(Buffer.from("hello"))],
+    ["a layer that is neither gzip nor zstd nor tar is an error, not a crash", asLayer(Buffer.from("hello"))],
   ])("%s", async (_, image) => {
     expect(await codeOf(image)).toBe("INVALID_IMAGE");
   });

@@ -67,6 +67,7 @@ export async function exportImages(store: Store, request: ExportRequest): Promis
   const { closures, failed } = closuresOf(store, images);
   failed.push(...selection.failed);
   requireSome(closures, failed);
+  emit(request.onEvent, { event: "batch", images: closures.length + failed.length });
   const sink = openSink(request, format);
   try {
     const { bundled, lock, bytes } = await fill(store, { ...request, sink, format, base, closures });

@@ -51,7 +51,8 @@ export function layoutIndex(closures: readonly ImageClosure[]): Buffer {
 
 function referrerEntries({ image, referrers }: ImageClosure): Entry[] {
   const repository = parseReference(image.reference).name;
-  return referrers.map(({ descriptor, tag }) => ({
+  const listed = referrers.filter(({ isInIndex }) => !isInIndex);
+  return listed.map(({ descriptor, tag }) => ({
     name: tag === undefined ? undefined : `${repository}:${tag}`,
     descriptor,
   }));

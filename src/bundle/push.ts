@@ -4,13 +4,15 @@ import { type Digest, digestAlgorithm, digestHex } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import type { Platform } from "../core/platform.js";
-import type { Reference } from "../core/reference.js";
+import { parseReference, type Reference } from "../core/reference.js";
 import { type BuildInput, type BuiltImage, buildImage } from "../image/build.js";
 import { mediaTypes } from "../image/media-types.js";
 import type { OrasAccess } from "../source/oras/oras-access.js";
 import { makePrivateDirectory, removeDirectory } from "../source/oras/private-directory.js";
+import type { RootRecord } from "../store/records.js";
 import type { Store } from "../store/store.js";
 import { exportImages } from "./export.js";
+import { type Referrer, referrersOf } from "./referrers.js";
 
 /** What was published: the JSON document `push`. */
 export interface PushedImage {
@@ -57,6 +59,7 @@ export async function pushCached(
   { reference, to, platform, limits, signal }: CachedPush,
 ): Promise<PushedImage> {
   requireTag(to);
+  const rows = rowsOf(store, reference, platform);
   return inPrivateDirectory(async (directory) => {
     const layout = join(directory, "layout");
     const { images } = await exportImages(store, {
@@ -77,8 +80,31 @@ export async function pushCached(
     if (image.missing.length > 0) throw incomplete(reference, image.missing);
     const digest = image.rootDigest as Digest;
     await publish(oras, { layout, digest, to, withReferrers: true }, signal);
+    for (const { descriptor, tag } of statementsUnderTags(store, rows)) {
+      const statement = { layout, digest: descriptor.digest, to: parseReference(`${to.name}:${tag}`) };
+      await publish(oras, statement, signal);
+    }
     return { reference: to.toString(), rootDigest: digest };
   });
+}
+
+/** Throws NOT_CACHED. */
+function rowsOf(store: Store, reference: Reference, platform: Platform): readonly RootRecord[] {
+  const rows = store.references(reference);
+  if (rows.length > 0) return rows;
+  const found = store.find(reference, platform);
+  if (found !== undefined) return [found];
+  throw new BpfcacheError("NOT_CACHED", "the image is not in the cache", {
+    reference: reference.toString(),
+    hint: "Pull it first, or name the object files to make it of.",
+  });
+}
+
+/** What only a tag ties to the image, cosign's older way: a recursive copy does not find it. */
+function statementsUnderTags(store: Store, rows: readonly RootRecord[]): readonly Referrer[] {
+  const subjects = new Set(rows.flatMap(({ chain }) => chain));
+  const statements = [...subjects].flatMap((subject) => referrersOf(store, subject));
+  return statements.filter(({ tag }) => tag !== undefined);
 }
 
 interface LayoutCopy {
@@ -122,7 +148,10 @@ function incomplete(
   reference: Reference,
   missing: readonly { readonly platform: string | null; readonly digest: string }[],
 ): BpfcacheError {
-  const names = missing.map(({ platform, digest }) => platform ?? digest).join(", ");
+  const names = missing
+    .map(({ platform, digest }) => platform ?? digest)
+    .sort()
+    .join(", ");
   return new BpfcacheError("NOT_CACHED", `not all that its index names is cached: ${names}`, {
     reference: reference.toString(),
     hint: "Take it in whole first: bpfcache prefetch --platform all.",

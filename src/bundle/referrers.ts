@@ -10,6 +10,8 @@ export interface Referrer {
   readonly descriptor: Descriptor;
   /** cosign's tag, if it was found by that: where nothing in it names its subject, nothing else ties it to it. */
   readonly tag: string | undefined;
+  /** Whether the image's own index names it. */
+  readonly isInIndex: boolean;
   readonly content: readonly ContentItem[];
 }
 
@@ -27,10 +29,12 @@ export function referrersOf(store: Store, subject: Digest): readonly Referrer[] 
   return [...found.values()].sort((a, b) => compare(a.descriptor.digest, b.descriptor.digest));
 }
 
-function toReferrer({ artifactType, digest, mediaType, size, tag, blobs }: ReferrerRecord): Referrer {
+function toReferrer(record: ReferrerRecord): Referrer {
+  const { artifactType, digest, mediaType, size, tag, isInIndex = false, blobs } = record;
   return {
     descriptor: { mediaType, digest, size, ...(artifactType !== "" && { artifactType }) },
     tag,
+    isInIndex,
     content: [{ kind: "manifest", digest, size }, ...blobs],
   };
 }

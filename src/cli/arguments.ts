@@ -2,13 +2,13 @@ import { parseArgs } from "node:util";
 import { BpfcacheError } from "../core/errors.js";
 import type { OptionSpec } from "./verb.js";
 
-type Values = Readonly<Record<string, string | boolean | readonly (string | boolean)[] | undefined>>;
+export type OptionValue = string | boolean | readonly string[];
 
 /** The options of a command line, after parsing. */
 export class Arguments {
-  readonly #values: Values;
+  readonly #values: Readonly<Record<string, OptionValue>>;
 
-  constructor(values: Values) {
+  constructor(values: Readonly<Record<string, OptionValue>>) {
     this.#values = values;
   }
 
@@ -23,62 +23,109 @@ export class Arguments {
 
   values(name: string): readonly string[] {
     const value = this.#values[name];
-    return Array.isArray(value) ? value.filter((item) => typeof item === "string") : [];
+    return typeof value === "object" ? value : [];
+  }
+
+  /** What was given, by name. */
+  get given(): Readonly<Record<string, OptionValue>> {
+    return this.#values;
   }
 }
 
 export interface CommandLine {
-  /** The first word that is not an option or its value. */
+  /** The first word that is not an option or its value, or the first two. */
   readonly verb: string | undefined;
-  /** Everything but that word. */
+  /** Everything but that. */
   readonly rest: readonly string[];
 }
 
 /** Finds the verb, whether global options stand before or after it. */
-export function findVerb(argv: readonly string[], globalOptions: readonly OptionSpec[]): CommandLine {
-  const { tokens } = parseArgs({
-    args: [...argv],
-    options: toParseArgs(globalOptions),
-    allowPositionals: true,
-    strict: false,
-    tokens: true,
-  });
-  const verb = tokens.find((token) => token.kind === "positional");
+export function findVerb(
+  argv: readonly string[],
+  globalOptions: readonly OptionSpec[],
+  isFirstWord: (word: string) => boolean,
+): CommandLine {
+  const [verb, second] = tokensOf(argv, globalOptions).filter((token) => token.kind === "positional");
   if (verb === undefined) return { verb: undefined, rest: argv };
-  return { verb: verb.value, rest: argv.filter((_, index) => index !== verb.index) };
+  const words = second !== undefined && isFirstWord(verb.value) ? [verb, second] : [verb];
+  return {
+    verb: words.map(({ value }) => value).join(" "),
+    rest: argv.filter((_, index) => words.every((word) => word.index !== index)),
+  };
 }
 
-/** Throws USAGE for an unknown option or one without its value. */
+/**
+ * Throws USAGE for an unknown option, one without its value, and a value for a flag; what to do about an unknown one,
+ * `adviseOn` says. A flag is taken back with `--no-` before its name: it may be set in a configuration file.
+ */
 export function parseOptions(
   argv: readonly string[],
   options: readonly OptionSpec[],
+  adviseOn: (unknownOption: string) => string | undefined = () => undefined,
 ): { readonly words: readonly string[]; readonly options: Arguments } {
-  try {
-    const { values, positionals } = parseArgs({
-      args: [...argv],
-      options: toParseArgs(options),
-      allowPositionals: true,
-      strict: true,
-    });
-    return { words: positionals, options: new Arguments(values) };
-  } catch (error) {
-    // Node's messages end with advice about "--" that helps nobody here.
-    const message = error instanceof Error ? (error.message.split(". ")[0] ?? error.message) : String(error);
-    throw new BpfcacheError("USAGE", message.charAt(0).toLowerCase() + message.slice(1), { cause: error });
+  const words: string[] = [];
+  const values: Record<string, OptionValue> = {};
+  for (const token of tokensOf(argv, options)) {
+    if (token.kind === "positional") words.push(token.value);
+    if (token.kind === "option") set(values, token, options, adviseOn);
   }
+  return { words, options: new Arguments(values) };
 }
 
-function toParseArgs(
-  specs: readonly OptionSpec[],
-): Record<string, { type: "string" | "boolean"; short?: string; multiple?: boolean }> {
-  return Object.fromEntries(
-    specs.map(({ name, short, value, multiple }) => [
+interface OptionToken {
+  readonly name: string;
+  readonly rawName: string;
+  readonly value?: string | undefined;
+  readonly inlineValue?: boolean | undefined;
+}
+
+function set(
+  values: Record<string, OptionValue>,
+  { name, rawName, value, inlineValue }: OptionToken,
+  options: readonly OptionSpec[],
+  adviseOn: (unknownOption: string) => string | undefined,
+): void {
+  const spec = options.find((option) => option.name === name);
+  if (spec?.value !== undefined) {
+    const text = requireValue(spec, rawName, value, inlineValue === true);
+    const earlier = values[name];
+    values[name] = spec.multiple === true ? [...(typeof earlier === "object" ? earlier : []), text] : text;
+    return;
+  }
+  const taken = name.startsWith("no-") ? options.find((each) => each.name === name.slice(3)) : undefined;
+  const flag = spec ?? (taken?.value === undefined ? taken : undefined);
+  if (flag === undefined) {
+    throw new BpfcacheError("USAGE", `there is no option ${rawName}`, { hint: adviseOn(rawName) });
+  }
+  if (value !== undefined) throw new BpfcacheError("USAGE", `${rawName} takes no value`);
+  values[flag.name] = spec !== undefined;
+}
+
+/** Of `--lock --json` it is more likely that the value was forgotten than that the file has such a name. */
+function requireValue(
+  spec: OptionSpec,
+  rawName: string,
+  value: string | undefined,
+  isInline: boolean,
+): string {
+  const isMissing = value === undefined || (!isInline && value.length > 1 && value.startsWith("-"));
+  if (!isMissing) return value;
+  throw new BpfcacheError("USAGE", `${rawName} needs a value: ${rawName} ${spec.value}`, {
+    hint: value === undefined ? undefined : `If ${value} is meant to be it, write --${spec.name}=${value}.`,
+  });
+}
+
+type Token = NonNullable<ReturnType<typeof parseArgs>["tokens"]>[number];
+
+function tokensOf(argv: readonly string[], specs: readonly OptionSpec[]): readonly Token[] {
+  const options = Object.fromEntries(
+    specs.map(({ name, short, value }) => [
       name,
       {
         type: value === undefined ? ("boolean" as const) : ("string" as const),
         ...(short !== undefined && { short }),
-        ...(multiple !== undefined && { multiple }),
       },
     ]),
   );
+  return parseArgs({ args: [...argv], options, allowPositionals: true, strict: false, tokens: true }).tokens;
 }

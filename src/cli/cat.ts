@@ -1,9 +1,14 @@
 import { writeFileSync } from "node:fs";
 import { BpfcacheError, toBpfcacheError } from "../core/errors.js";
 import { emit } from "../core/events.js";
-import { openReader } from "../reader.js";
-import type { Bytecode } from "../store/bytecode.js";
+import { formatPlatform } from "../core/platform.js";
+import { type BytecodeReader, openReader, platformOf } from "../reader.js";
+import type { Bytecode, BytecodeDescription } from "../store/bytecode.js";
+import type { CachedImage, ImageDetails } from "../store/catalog.js";
+import { describeExplanation } from "./explain.js";
+import { explainAbsence, explainRead, type ReadExplanation } from "./explain-read.js";
 import { parseGlobals } from "./global-values.js";
+import type { Settings } from "./settings.js";
 import type { VerbContext } from "./verb.js";
 import { withCache } from "./with-cache.js";
 
@@ -11,13 +16,17 @@ export async function run(context: VerbContext): Promise<void> {
   const { options, output } = context;
   const file = options.value("output");
   const { bytes, ...description } = await readOrRepair(context);
+  const explanation = options.isSet("explain") ? explainHit(context, description) : undefined;
   if (file !== undefined) writeFile(file, bytes);
   else if (output.isJson) {
     throw new BpfcacheError("USAGE", "--json and the bytecode cannot share standard output", {
       hint: "Add -o FILE.",
     });
   } else await writeOut(bytes);
-  if (output.isJson) output.result(description, () => "");
+  if (output.isJson)
+    output.result({ ...description, ...(explanation && { explain: explanation }) }, () => "");
+  else if (explanation !== undefined)
+    output.note(() => describeExplanation(description.reference, explanation));
 }
 
 /** What is damaged is taken in again, unless nothing may be fetched. */
@@ -27,6 +36,7 @@ async function readOrRepair(context: VerbContext): Promise<Bytecode> {
   try {
     return read(context);
   } catch (error) {
+    if (error instanceof BpfcacheError && error.code === "NOT_CACHED") explainMiss(context);
     const isDamage = error instanceof BpfcacheError && error.code === "CACHE_CORRUPT";
     if (!isDamage || settings.isOffline || settings.pullPolicy === "Never") throw error;
     emit(onEvent, { event: "warning", reference, message: `${error.message}; it is taken in again` });
@@ -36,6 +46,54 @@ async function readOrRepair(context: VerbContext): Promise<Bytecode> {
       throw beyondRepair(error, toBpfcacheError(cause));
     }
     return read(context);
+  }
+}
+
+function explainHit(
+  { words, options, settings }: VerbContext,
+  description: BytecodeDescription,
+): ReadExplanation {
+  const [reference = ""] = words;
+  using reader = openReader({ directory: settings.directory });
+  const details = detailsOf(reader, reference, settings);
+  return explainRead({
+    reference,
+    description,
+    origin: details,
+    objects: details?.objects.length ?? 1,
+    object: options.value("object"),
+    program: options.value("program"),
+    globals: options.values("global"),
+  });
+}
+
+/** Undefined where something that the bytecode does not need was found damaged. */
+function detailsOf(reader: BytecodeReader, reference: string, settings: Settings): ImageDetails | undefined {
+  try {
+    return reader.inspect(reference, { platform: settings.platform });
+  } catch (error) {
+    if (error instanceof BpfcacheError && error.code === "CACHE_CORRUPT") return undefined;
+    throw error;
+  }
+}
+
+function explainMiss({ words, options, settings, output }: VerbContext): void {
+  if (!options.isSet("explain")) return;
+  const [reference = ""] = words;
+  const platform = formatPlatform(platformOf(settings.platform));
+  output.note(() =>
+    describeExplanation(reference, { sentences: explainAbsence(reference, platform, cachedIn(settings)) }),
+  );
+}
+
+/** Nothing, where there is no cache yet. */
+function cachedIn({ directory }: Settings): readonly CachedImage[] {
+  try {
+    using reader = openReader({ directory });
+    return reader.list();
+  } catch (error) {
+    if (error instanceof BpfcacheError && error.code === "NOT_CACHED") return [];
+    throw error;
   }
 }
 
@@ -49,7 +107,8 @@ function beyondRepair(damage: BpfcacheError, cause: BpfcacheError): BpfcacheErro
 function read({ words, options, settings }: VerbContext): Bytecode {
   const [reference = ""] = words;
   const globals = parseGlobals(options.values("global"));
-  using reader = openReader({ directory: settings.directory });
+  const { directory, policyFile, trustedRoot } = settings;
+  using reader = openReader({ directory, trust: { policyFile, trustedRoot } });
   return reader.bytecode(reference, {
     platform: settings.platform,
     object: options.value("object"),

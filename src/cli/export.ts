@@ -13,19 +13,20 @@ export async function run(context: VerbContext): Promise<void> {
   const isStream = path === "-";
   if (isStream) requirePipe(output.isJson);
   const { platforms } = settings;
+  const since = options.value("since");
   const result = await withCache(context, (cache) =>
     cache.export(words, {
       output: isStream ? process.stdout : path,
       format: parseFormat(options.value("format")),
       all: options.isSet("all"),
       platforms: platforms.length === 0 ? undefined : platforms,
-      since: options.value("since"),
+      since,
       lock: options.value("lock"),
       overwrite: options.isSet("overwrite"),
       signal,
     }),
   );
-  if (!isStream) output.result(result, () => describe(result));
+  if (!isStream) output.result(result, () => describe(result, since));
   requireAllTaken(result, result.images.length + result.failed.length, signal);
 }
 
@@ -49,10 +50,12 @@ function parseFormat(text: string | undefined): ExportFormat | undefined {
 }
 
 /** What was written, in a line, and a line for each image of which something is absent. */
-function describe({ output, format, images, bytes }: ExportResult): string {
+function describe({ output, format, images, bytes }: ExportResult, since: string | undefined): string {
   const absent = images.filter(({ missing }) => missing.length > 0);
+  const carried = since === undefined ? images : images.filter((image) => image.bytes > 0);
+  const rest = since === undefined ? "" : `; nothing new since ${since} of ${images.length - carried.length}`;
   return [
-    `${plural(images.length, "image")} in ${output} (${format}), ${formatBytes(bytes)}\n`,
+    `${plural(carried.length, "image")} in ${output} (${format}), ${formatBytes(bytes)}${rest}\n`,
     ...absent.map(
       ({ reference, platforms, missing }) =>
         `  ${reference} has ${platforms.join(", ")}; not cached: ${missing.map(nameOf).join(", ")}\n`,

@@ -2,6 +2,7 @@ import type { Digest } from "../core/digest.js";
 import { openReader } from "../reader.js";
 import type { ImageDetails, InspectedObject } from "../store/catalog.js";
 import { formatBytes, printable } from "./output.js";
+import type { Style } from "./terminal/style.js";
 import { renderTree, type TreeNode } from "./tree.js";
 import type { VerbContext } from "./verb.js";
 
@@ -10,13 +11,13 @@ export async function run({ words, settings, output }: VerbContext): Promise<voi
   const reader = openReader({ directory: settings.directory });
   try {
     const image = reader.inspect(reference, { platform: settings.platform });
-    output.result(image, () => describe(image));
+    output.result(image, () => describe(image, output.style));
   } finally {
     reader.close();
   }
 }
 
-function describe(image: ImageDetails): string {
+function describe(image: ImageDetails, style: Style): string {
   const children: TreeNode[] = [
     { cells: ["root digest", `${image.rootDigest}  ${image.rootMediaType}`] },
     { cells: ["manifest digest", image.manifestDigest] },
@@ -33,10 +34,16 @@ function describe(image: ImageDetails): string {
       cells: ["attachment", `${digest}  ${printable(name)}, ${kind}, ${formatBytes(size)}`],
     })),
     ...referrersTo([image.rootDigest, image.manifestDigest], image.referrers),
+    ...image.verdicts.map(({ decision, reason, rule, decidedAt }) => ({
+      cells: [
+        "trust",
+        `${decision}: ${printable(reason)} (rule ${printable(rule ?? "default")}, ${decidedAt})`,
+      ],
+    })),
     ...image.warnings.map((warning) => ({ cells: ["warning", printable(warning)] })),
     ...image.objects.map(describeObject),
   ];
-  return renderTree({ cells: [image.reference], children });
+  return renderTree({ cells: [image.reference], children }, style);
 }
 
 /** Below each, what refers to it in turn. */

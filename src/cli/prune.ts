@@ -1,9 +1,10 @@
 import { BpfcacheError } from "../core/errors.js";
 import type { RemovalReason, Removed } from "../store/evict.js";
 import type { PruneResult } from "../store/prune.js";
-import { formatBytes, table } from "./output.js";
+import { formatBytes, type Output } from "./output.js";
 import { parseDuration } from "./settings.js";
 import { parseSize } from "./size.js";
+import { type Column, tableOf } from "./terminal/table.js";
 import type { VerbContext } from "./verb.js";
 import { withCache } from "./with-cache.js";
 
@@ -32,10 +33,17 @@ export async function run(context: VerbContext): Promise<void> {
     signal,
   };
   const result = await withCache(context, (cache) => cache.prune(request));
-  output.result(result, () => describe(result, dryRun));
+  output.result(result, () => describe(result, dryRun, output));
 }
 
-function describe({ removed, bytesFreed }: PruneResult, isDryRun: boolean): string {
+const columns: readonly Column[] = [
+  { heading: "REMOVED", cut: { from: "middle", least: 16 } },
+  { heading: "PLATFORM" },
+  { heading: "FREED", align: "right" },
+  { heading: "WHY" },
+];
+
+function describe({ removed, bytesFreed }: PruneResult, isDryRun: boolean, output: Output): string {
   if (removed.length === 0) return "nothing to remove\n";
   const rows = removed.map((each) => [
     nameOf(each),
@@ -46,7 +54,7 @@ function describe({ removed, bytesFreed }: PruneResult, isDryRun: boolean): stri
   const sum = isDryRun
     ? `${removed.length} would go and free ${formatBytes(bytesFreed)}; nothing was changed\n`
     : `${removed.length} removed, ${formatBytes(bytesFreed)} freed\n`;
-  return `${table([["REMOVED", "PLATFORM", "FREED", "WHY"], ...rows])}${sum}`;
+  return `${tableOf(columns, rows, output)}${sum}`;
 }
 
 function nameOf({ reference, digest }: Removed): string {

@@ -15,6 +15,6 @@ export async function run(context: VerbContext): Promise<void> {
       signal,
     }),
   );
-  output.result(result, () => describeBatch(result));
+  output.result(result, () => describeBatch(result, context.tally, true));
   requireAllTaken(result, result.images.length + result.failed.length, signal);
 }

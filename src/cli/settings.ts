@@ -1,43 +1,88 @@
+import { existsSync } from "node:fs";
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { BpfcacheError } from "../core/errors.js";
-import { type Platform, parsePlatform } from "../core/platform.js";
+import { defaultLimits, type Limits } from "../core/limits.js";
+import { formatPlatform, hostPlatform, type Platform, parsePlatform } from "../core/platform.js";
 import type { CacheOptions } from "../options.js";
-import { type PullPolicy, parsePullPolicy } from "../pull/policy.js";
+import { type PullPolicy, parsePullPolicy, pullPolicies } from "../pull/policy.js";
 import type { Arguments } from "./arguments.js";
 import { type ProgressStyle, progressStyles } from "./progress.js";
 import { parseSize } from "./size.js";
-import type { OptionSpec } from "./verb.js";
+import type { GlobalOptionSpec, VerbSpec } from "./verb.js";
 
-export const globalOptions: readonly OptionSpec[] = [
-  { name: "cache-dir", value: "DIR", summary: "where the cache is (BPFCACHE_DIR)" },
+export const globalOptions: readonly GlobalOptionSpec[] = [
+  {
+    name: "cache-dir",
+    value: "DIR",
+    summary: "where the cache is",
+    environment: "BPFCACHE_DIR",
+    default: () => defaultDirectory(process.env),
+  },
+  {
+    name: "config",
+    value: "FILE",
+    summary: "settings, over those of the system's and the user's file (BPFCACHE_CONFIG)",
+    isPerCall: true,
+  },
   {
     name: "platform",
     value: "OS/ARCH[/VARIANT]",
-    summary: "what images are for, instead of this host's; all takes in every one",
+    summary: "what images are for; all takes in every one",
+    default: () => formatPlatform(hostPlatform()),
   },
-  { name: "pull-policy", value: "POLICY", summary: "Always, IfNotPresent (default) or Never" },
+  {
+    name: "pull-policy",
+    value: "POLICY",
+    summary: "when to ask the registry: Always, IfNotPresent or Never",
+    choices: pullPolicies,
+    default: "IfNotPresent",
+  },
   { name: "max-age", value: "AGE", summary: "ask again for what was checked longer ago, such as 30m or 7d" },
   {
     name: "max-size",
     value: "SIZE",
-    summary: "what the cache may take, such as 500M; unused images are evicted (BPFCACHE_MAX_SIZE)",
+    summary: "what the cache may take, such as 500M; unused images are evicted",
   },
   { name: "offline", summary: "open no connection" },
-  { name: "via", value: "PROGRAM", summary: "what speaks to registries: http (default) or oras" },
-  { name: "jobs", value: "N", summary: "images at a time (default 16)" },
+  {
+    name: "via",
+    value: "PROGRAM",
+    summary: "what speaks to registries: http or oras",
+    choices: ["http", "oras"],
+    default: "http",
+  },
+  { name: "jobs", value: "N", summary: "images at a time", default: "16" },
   { name: "authfile", value: "FILE", summary: "credentials, in the form of Docker's config.json" },
   { name: "ca-file", value: "FILE", summary: "certificates (PEM) to trust besides the system's" },
   { name: "plain-http", value: "HOST", multiple: true, summary: "speak http to this registry" },
   { name: "hosts-dir", value: "DIR", summary: "mirrors, as containerd's hosts.toml files have them" },
   { name: "registries-conf", value: "FILE", summary: "mirrors, as Podman's registries.conf has them" },
-  { name: "json", summary: "print the result as one JSON document" },
-  { name: "progress", value: "STYLE", summary: "auto, tty, plain, json or quiet" },
+  {
+    name: "policy",
+    value: "FILE",
+    summary: "which images are trusted; /etc/bpfcache/policy.toml when that is there",
+    environment: "BPFCACHE_POLICY",
+    default: systemPolicy,
+  },
+  {
+    name: "trusted-root",
+    value: "FILE",
+    summary: "check keyless signatures by this trusted_root.json alone",
+  },
+  { name: "json", summary: "print the result as one JSON document", isPerCall: true },
+  {
+    name: "progress",
+    value: "STYLE",
+    summary: "auto, tty, plain, json or quiet",
+    choices: progressStyles,
+    default: "auto",
+  },
   { name: "verbose", summary: "also show each request" },
-  { name: "help", short: "h", summary: "show help" },
+  { name: "help", short: "h", summary: "show help", isPerCall: true },
 ];
 
-/** What the global options and the environment say. */
+/** What options, environment and configuration files say. */
 export interface Settings {
   readonly directory: string;
   readonly platform: Platform | undefined;
@@ -57,22 +102,30 @@ export interface Settings {
   readonly plainHttp: readonly string[];
   readonly hostsDirectory: string | undefined;
   readonly registriesConf: string | undefined;
+  /** Bounds other than the defaults. */
+  readonly limits: Partial<Limits>;
+  readonly policyFile: string | undefined;
+  readonly trustedRoot: string | undefined;
   readonly isJson: boolean;
   readonly progress: ProgressStyle;
   readonly isVerbose: boolean;
 }
 
 /** Throws USAGE for a value that makes no sense. */
-export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv): Settings {
+export function readSettings(
+  options: Arguments,
+  environment: NodeJS.ProcessEnv,
+  verb: Pick<VerbSpec, "options"> = { options: [] },
+): Settings {
   const platform = options.value("platform");
   const platforms =
     platform === undefined || platform === "all" ? [] : platform.split(",").map(parsePlatform);
   const pullPolicy = options.value("pull-policy");
   const maxAge = options.value("max-age");
-  const maxSize = options.value("max-size") ?? (environment["BPFCACHE_MAX_SIZE"] || undefined);
+  const maxSize = options.value("max-size");
   const jobs = options.value("jobs");
   return {
-    directory: options.value("cache-dir") ?? (environment["BPFCACHE_DIR"] || defaultDirectory(environment)),
+    directory: options.value("cache-dir") ?? defaultDirectory(environment),
     platform: platforms[0],
     platforms,
     allPlatforms: platform === "all",
@@ -80,13 +133,17 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
     maxAgeMs: maxAge === undefined ? undefined : parseDuration(maxAge),
     maxBytes: maxSize === undefined ? undefined : parseSize(maxSize),
     isOffline: options.isSet("offline"),
-    via: parseVia(options.value("via")),
+    // A verb may have an option of this name for what is its own to choose.
+    via: verb.options.some(({ name }) => name === "via") ? undefined : parseVia(options.value("via")),
     jobs: jobs === undefined ? undefined : parseJobs(jobs),
     authFile: options.value("authfile"),
     caFile: options.value("ca-file"),
     plainHttp: options.values("plain-http"),
     hostsDirectory: options.value("hosts-dir"),
     registriesConf: options.value("registries-conf"),
+    limits: readLimits(options),
+    policyFile: options.value("policy") ?? systemPolicy(),
+    trustedRoot: options.value("trusted-root"),
     isJson: options.isSet("json"),
     progress: parseProgress(options.value("progress") ?? "auto"),
     isVerbose: options.isSet("verbose"),
@@ -96,7 +153,7 @@ export function readSettings(options: Arguments, environment: NodeJS.ProcessEnv)
 /** The settings as the library wants them. */
 export function toCacheOptions(settings: Settings): CacheOptions {
   const { directory, platform, pullPolicy, maxBytes, isOffline, via, authFile, caFile, plainHttp } = settings;
-  const { hostsDirectory, registriesConf } = settings;
+  const { hostsDirectory, registriesConf, policyFile, trustedRoot } = settings;
   return {
     directory,
     platform,
@@ -107,8 +164,16 @@ export function toCacheOptions(settings: Settings): CacheOptions {
     authFile,
     caFile,
     plainHttp,
+    limits: settings.limits,
     registryConfig: { hostsDirectory, registriesConf },
+    trust: { policyFile, trustedRoot },
   };
+}
+
+/** What the operator of this host has set down for every use of the command. */
+function systemPolicy(): string | undefined {
+  const path = "/etc/bpfcache/policy.toml";
+  return existsSync(path) ? path : undefined;
 }
 
 function defaultDirectory(environment: NodeJS.ProcessEnv): string {
@@ -139,6 +204,28 @@ function parseJobs(text: string): number {
   const jobs = Number(text);
   if (Number.isInteger(jobs) && jobs >= 1 && jobs <= 256) return jobs;
   throw new BpfcacheError("USAGE", `--jobs takes a whole number from 1 to 256, not ${JSON.stringify(text)}`);
+}
+
+/** Only a configuration file has them, in a table. */
+function readLimits(options: Arguments): Partial<Limits> {
+  const names = Object.keys(defaultLimits) as (keyof Limits)[];
+  const entries = names.flatMap((name) => {
+    const setting = limitSetting(name);
+    const text = options.value(setting);
+    return text === undefined ? [] : [[name, parseLimit(setting, text)]];
+  });
+  return Object.fromEntries(entries);
+}
+
+/** What a limit is called in a configuration file. */
+export function limitSetting(name: keyof Limits): string {
+  return `limits.${name.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
+}
+
+function parseLimit(setting: string, text: string): number {
+  const limit = setting.endsWith("-bytes") ? parseSize(text) : Number(text);
+  if (Number.isSafeInteger(limit) && limit >= 0) return limit;
+  throw new BpfcacheError("USAGE", `${setting} takes a whole number, not ${JSON.stringify(text)}`);
 }
 
 function parseProgress(text: string): ProgressStyle {

@@ -1,3 +1,6 @@
+import { plainStyle, type Style } from "./terminal/style.js";
+import { displayWidth, pad } from "./terminal/width.js";
+
 /** A line of a tree and what hangs below it. */
 export interface TreeNode {
   /** Columns: among siblings they are aligned. */
@@ -6,23 +9,28 @@ export interface TreeNode {
 }
 
 /** The node and all below it, a line each, with the branches drawn. */
-export function renderTree(root: TreeNode): string {
-  return `${root.cells.join("  ")}\n${renderChildren(root.children ?? [], "")}`;
+export function renderTree(root: TreeNode, style: Style = plainStyle): string {
+  return `${style("bold", root.cells.join("  "))}\n${renderChildren(root.children ?? [], "", style)}`;
 }
 
-function renderChildren(children: readonly TreeNode[], indent: string): string {
+function renderChildren(children: readonly TreeNode[], indent: string, style: Style): string {
   const widths: number[] = [];
   for (const { cells } of children) {
     // The last cell of a line is as long as it likes.
-    for (const [i, cell] of cells.slice(0, -1).entries()) widths[i] = Math.max(widths[i] ?? 0, cell.length);
+    for (const [i, cell] of cells.slice(0, -1).entries())
+      widths[i] = Math.max(widths[i] ?? 0, displayWidth(cell));
   }
   return children
     .map(({ cells, children: below = [] }, index) => {
       const isLast = index === children.length - 1;
       const line = cells
-        .map((cell, i) => (i === cells.length - 1 ? cell : cell.padEnd(widths[i] ?? 0)))
+        .map((cell, i) => (i === cells.length - 1 ? cell : pad(cell, widths[i] ?? 0)))
+        // What a line is about stands first; what it says is what the eye is to find.
+        .map((cell, i) => (i === 0 && cells.length > 1 ? style("dim", cell) : cell))
         .join("  ");
-      return `${indent}${isLast ? "└─ " : "├─ "}${line}\n${renderChildren(below, `${indent}${isLast ? "   " : "│  "}`)}`;
+      const branch = `${indent}${isLast ? "└─ " : "├─ "}`;
+      const inner = renderChildren(below, `${indent}${isLast ? "   " : "│  "}`, style);
+      return `${style("dim", branch)}${line}\n${inner}`;
     })
     .join("");
 }

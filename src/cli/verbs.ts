@@ -18,6 +18,11 @@ const referrers: OptionSpec = {
   summary: "also keep signatures and attestations",
 };
 
+const explain: OptionSpec = {
+  name: "explain",
+  summary: "say why it was a hit or a miss, who was asked, what was reused and verified",
+};
+
 /** Every verb, in the order help lists them. */
 export const verbs: readonly VerbSpec[] = [
   {
@@ -34,13 +39,20 @@ export const verbs: readonly VerbSpec[] = [
       },
       { name: "lock", value: "FILE", summary: "write each reference with its root digest there" },
       { name: "locked", summary: "take just what the lock says, whatever the tags mean today" },
+      {
+        name: "follow",
+        value: "INTERVAL",
+        summary: "keep the list fresh: ask again after each interval, such as 15m, until SIGTERM",
+      },
       strict,
       referrers,
+      explain,
     ],
     examples: [
       "prefetch quay.io/org/xdp:v1 quay.io/org/tc:v2",
       "prefetch -f images.txt --jobs 16",
       "prefetch -f bpfapplication.yaml",
+      "prefetch -f images.txt --follow 15m",
     ],
     words: { ...many, min: 0 },
     takesAllPlatforms: true,
@@ -48,15 +60,21 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "pull",
+    knownElsewhereAs: ["fetch", "get", "download"],
     usage: "REF",
     summary: "pull one image",
-    options: [strict, referrers],
-    examples: ["pull quay.io/org/xdp:v1", "pull --pull-policy Always quay.io/org/xdp:latest"],
+    options: [strict, referrers, explain],
+    examples: [
+      "pull quay.io/org/xdp:v1",
+      "pull --pull-policy Always quay.io/org/xdp:latest",
+      "pull --explain quay.io/org/xdp:v1",
+    ],
     words: one,
     load: () => import("./pull.js"),
   },
   {
     name: "seed",
+    knownElsewhereAs: ["import", "restore"],
     usage: "PATH…",
     summary: "take in images from layouts, archives and object files; - is standard input",
     options: [
@@ -76,6 +94,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "export",
+    knownElsewhereAs: ["save", "copy", "cp", "backup"],
     usage: "[REF…] -o PATH",
     summary: "write cached images out, for another host or tool",
     options: [
@@ -121,6 +140,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "list",
+    knownElsewhereAs: ["images", "status"],
     aliases: ["ls"],
     usage: "",
     summary: "show what is cached, or the part of it that matches",
@@ -136,6 +156,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "inspect",
+    knownElsewhereAs: ["show", "describe", "info"],
     usage: "REF",
     summary: "show all that is known of an image",
     options: [],
@@ -156,6 +177,7 @@ export const verbs: readonly VerbSpec[] = [
         multiple: true,
         summary: "set a variable in the copy: 7, -1, 0x1f, true, text, 80,443 or hex:00ff",
       },
+      explain,
     ],
     examples: [
       "cat quay.io/org/xdp:v1 -o xdp.o",
@@ -167,6 +189,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "remove",
+    knownElsewhereAs: ["delete", "del", "rmi"],
     aliases: ["rm"],
     usage: "REF…",
     summary: "remove images, with what nothing else needs",
@@ -198,6 +221,7 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "prune",
+    knownElsewhereAs: ["gc", "clean"],
     usage: "",
     summary: "remove what is not used, and say what that frees",
     options: [
@@ -213,11 +237,19 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "usage",
+    knownElsewhereAs: ["du", "stat"],
     aliases: ["df"],
     usage: "",
     summary: "show what takes the space",
-    options: [],
-    examples: ["usage", "usage --max-size 500M --json"],
+    options: [
+      {
+        name: "format",
+        value: "FORMAT",
+        summary:
+          "text (default), or prometheus: what the cache has done and holds, for its textfile collector",
+      },
+    ],
+    examples: ["usage", "usage --max-size 500M --json", "usage --format prometheus"],
     words: { min: 0, max: 0 },
     load: () => import("./usage.js"),
   },
@@ -232,12 +264,25 @@ export const verbs: readonly VerbSpec[] = [
   },
   {
     name: "scrub",
+    knownElsewhereAs: ["fsck", "check", "doctor"],
     usage: "[--repair]",
     summary: "re-hash and check all that is cached",
     options: [{ name: "repair", summary: "put right what is damaged, from the registry if it must be" }],
     examples: ["scrub", "scrub --repair", "scrub --repair --offline --json"],
     words: { min: 0, max: 0 },
     load: () => import("./scrub.js"),
+  },
+  {
+    name: "verify",
+    usage: "REF [--explain]",
+    summary: "say whether the trust policy accepts an image, and why",
+    options: [{ name: "explain", summary: "tell of every signature why it counts or not" }],
+    examples: [
+      "verify quay.io/org/xdp:v1 --policy policy.toml",
+      "verify quay.io/org/xdp:v1 --explain --offline",
+    ],
+    words: one,
+    load: () => import("./verify.js"),
   },
   {
     name: "serve",
@@ -256,7 +301,100 @@ export const verbs: readonly VerbSpec[] = [
     words: { min: 0, max: 0 },
     load: () => import("./serve.js"),
   },
+  {
+    name: "program load",
+    usage: "REF",
+    summary: "load programs into the kernel and pin them",
+    options: [
+      {
+        name: "program",
+        value: "NAME",
+        multiple: true,
+        summary: "this function; all of the object by default",
+      },
+      { name: "object", value: "NAME", summary: "the object, by its name in the image or its digest" },
+      { name: "file", value: "FILE", summary: "load this object file instead of an image" },
+      { name: "global", value: "NAME=VALUE", multiple: true, summary: "set a variable, as cat does" },
+      { name: "metadata", value: "KEY=VALUE", multiple: true, summary: "keep this with the programs" },
+      { name: "map-owner", value: "ID", summary: "use the maps of this loaded program" },
+      { name: "pin", value: "DIR", summary: "pin into this new directory of bpffs" },
+      { name: "via", value: "PROGRAM", summary: "what loads: bpftool (default) or libbpf" },
+    ],
+    examples: [
+      "program load quay.io/org/xdp:v1 --program xdp_pass",
+      "program load quay.io/org/app:v1 --global limit=100 --metadata owner=node-agent",
+      "program load quay.io/org/reader:v1 --map-owner 42 --via libbpf",
+    ],
+    words: { ...one, min: 0 },
+    load: () => import("./program-load.js"),
+  },
+  {
+    name: "program list",
+    aliases: ["program ls"],
+    usage: "",
+    summary: "show what is loaded, through this cache and otherwise",
+    options: [],
+    examples: ["program list", "program list --json"],
+    words: { min: 0, max: 0 },
+    load: () => import("./program-list.js"),
+  },
+  {
+    name: "program get",
+    usage: "ID",
+    summary: "show all that is known of a loaded program",
+    options: [],
+    examples: ["program get 42"],
+    words: { min: 1, max: 1 },
+    load: () => import("./program-get.js"),
+  },
+  {
+    name: "program unload",
+    usage: "ID",
+    summary: "unpin a program, and forget it",
+    options: [],
+    examples: ["program unload 42"],
+    words: { min: 1, max: 1 },
+    load: () => import("./program-unload.js"),
+  },
+  {
+    name: "config",
+    usage: "show",
+    summary: "show each setting, and where its value comes from",
+    options: [],
+    examples: ["config show", "config show --config site.toml --json"],
+    words: { min: 1, max: 1, choices: ["show"] },
+    load: () => import("./config/run.js"),
+  },
+  {
+    name: "completion",
+    usage: "bash|zsh|fish",
+    summary: "print what makes a shell complete verbs, options and cached references",
+    description:
+      "Put it where your shell looks for completions, or source it: . <(bpfcache completion bash). References are read from the cache each time.",
+    options: [],
+    examples: [
+      "completion bash > /etc/bash_completion.d/bpfcache",
+      "completion zsh > ~/.zsh/completions/_bpfcache",
+      "completion fish > ~/.config/fish/completions/bpfcache.fish",
+    ],
+    words: { min: 1, max: 1, choices: ["bash", "zsh", "fish"] },
+    load: () => import("./completion/run.js"),
+  },
+  {
+    name: "help",
+    usage: "[VERB | TOPIC]",
+    summary: "show help on a verb or a topic",
+    options: [],
+    examples: ["help prefetch", "help exit-codes", "help config", "help json-schema list"],
+    words: { min: 0, max: 2 },
+    load: () => import("./help/run.js"),
+  },
 ];
+
+/** Whether verbs of two words begin with this one. */
+export function isFirstWord(word: string): boolean {
+  return verbs.some(({ name }) => name.startsWith(`${word} `));
+}
 
 export function findVerbSpec(name: string): VerbSpec | undefined {
   return verbs.find((verb) => verb.name === name || verb.aliases?.includes(name));

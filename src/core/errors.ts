@@ -45,6 +45,8 @@ export interface ErrorDetails {
   /** For mismatches: what was named, and what came instead. */
   readonly expected?: string | undefined;
   readonly found?: string | undefined;
+  /** What a tool has to say at length, line by line. */
+  readonly log?: readonly string[] | undefined;
 }
 
 /** The one error bpfcache throws. Match on `code`; messages may change. */
@@ -54,6 +56,7 @@ export class BpfcacheError extends Error {
   readonly hint: string | undefined;
   readonly expected: string | undefined;
   readonly found: string | undefined;
+  readonly log: readonly string[] | undefined;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -63,6 +66,7 @@ export class BpfcacheError extends Error {
     this.hint = details.hint;
     this.expected = details.expected;
     this.found = details.found;
+    this.log = details.log;
   }
 
   /** The same error, told about the reference it happened to, unless it knows one already. */
@@ -74,6 +78,7 @@ export class BpfcacheError extends Error {
       cause: this.cause,
       expected: this.expected,
       found: this.found,
+      log: this.log,
     });
   }
 }

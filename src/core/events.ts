@@ -4,14 +4,49 @@ import type { ErrorCode } from "./errors.js";
 export type CacheEvent = { readonly v: 1; readonly time: string } & CacheEventBody;
 
 export type CacheEventBody =
+  /** So many images more are about to be taken in or written out. */
+  | { readonly event: "batch"; readonly images: number }
+  /** The source is about to be asked what the reference names. */
+  | { readonly event: "resolving"; readonly reference: string }
   /** The reference was found here; nothing is fetched. */
-  | { readonly event: "hit"; readonly reference: string; readonly digest: string }
+  | {
+      readonly event: "hit";
+      readonly reference: string;
+      readonly digest: string;
+      readonly reason: HitReason;
+    }
+  /** What is here does not answer: the source has to be asked, if the policy allows that. */
+  | {
+      readonly event: "miss";
+      readonly reference: string;
+      readonly reason: MissReason;
+      /** When the source last confirmed what is here; absent when nothing is. */
+      readonly checkedAt?: string;
+    }
+  /** Needed, and not asked for: it is in the cache, or another pull of this process is bringing it. */
+  | {
+      readonly event: "reused";
+      readonly reference: string;
+      readonly kind: ContentName;
+      readonly digest: string;
+      readonly bytes: number;
+      readonly from: "cache" | "download";
+    }
+  /** An object has been hashed by this process, and is what a loader will be promised. */
+  | {
+      readonly event: "verified";
+      readonly reference: string;
+      readonly digest: string;
+      readonly bytes: number;
+    }
   /** The source was asked what the reference names. */
   | {
       readonly event: "resolved";
       readonly reference: string;
       readonly digest: string;
       readonly unchanged: boolean;
+      /** Of the document that the source sent. */
+      readonly bytes: number;
     }
   | {
       readonly event: "fetching";
@@ -44,6 +79,15 @@ export type CacheEventBody =
       readonly code: ErrorCode;
       readonly message: string;
     }
+  /** A round of a list that is followed has ended; the next begins in so many milliseconds. */
+  | {
+      readonly event: "followed";
+      readonly images: number;
+      /** Those of which something came. */
+      readonly changed: number;
+      readonly failed: number;
+      readonly nextMs: number;
+    }
   /** A file has gone into an export; `bytes` counts all so far. */
   | { readonly event: "exporting"; readonly path: string; readonly bytes: number }
   /** The export is complete, and the image is in it. */
@@ -53,6 +97,8 @@ export type CacheEventBody =
       readonly digest: string;
       readonly bytes: number;
     }
+  /** A loader was given an object. Only diagnostics channels tell of it. */
+  | { readonly event: "read"; readonly reference: string; readonly digest: string; readonly bytes: number }
   | { readonly event: "removed"; readonly reference: string; readonly bytes: number }
   /** It was removed because the cache has a budget and something else needed the room. */
   | {
@@ -73,6 +119,7 @@ export type CacheEventBody =
   | {
       readonly event: "request";
       readonly reference?: string;
+      readonly role: RequestRole;
       readonly method: string;
       readonly url: string;
       readonly status: number;
@@ -86,6 +133,8 @@ export type CacheEventBody =
       readonly attempt: number;
       readonly delayMs: number;
       readonly reason: string;
+      /** Why a mirror was passed over; absent when the same place is asked again. */
+      readonly code?: ErrorCode;
     }
   /** The database was damaged when it was opened: its files are in `movedTo`, and the cache began anew. */
   | {
@@ -97,6 +146,39 @@ export type CacheEventBody =
     }
   /** Something the user should know that changes nothing: a registry's Warning header, a suspicious label. */
   | { readonly event: "warning"; readonly reference?: string; readonly message: string };
+
+/**
+ * Why the cache answered: `fresh` the policy does not ask for what is here, `digest` what a digest names never changes,
+ * `locked` it is what the lock says, `never` nothing may be asked, `shared` another process has just brought it.
+ */
+export type HitReason = (typeof hitReasons)[number];
+
+export const hitReasons = ["fresh", "digest", "locked", "never", "shared"] as const;
+
+/**
+ * Why it did not: `absent` nothing is here, `policy` Always asks, `stale` it was checked longer ago than allowed,
+ * `damaged` it is not what it was, `unapproved` the trust policy in force has not approved it, `locked` the lock says
+ * something else, `platforms` only the source knows all of them.
+ */
+export type MissReason = (typeof missReasons)[number];
+
+export const missReasons = [
+  "absent",
+  "policy",
+  "stale",
+  "damaged",
+  "unapproved",
+  "locked",
+  "platforms",
+] as const;
+
+/** Whom an HTTP request went to: where it was sent on by one of the others, it is a `redirect`. */
+export type RequestRole = (typeof requestRoles)[number];
+
+export const requestRoles = ["registry", "mirror", "token", "redirect"] as const;
+
+/** A part of an image; `image` is all of it, extracted. */
+export type ContentName = "manifest" | "config" | "layer" | "image";
 
 /** Receives events as they happen, in the same turn. It must not throw. */
 export type EventSink = (event: CacheEvent) => void;

@@ -14,6 +14,8 @@ export interface Limits {
   readonly inflatedBytes: number;
   /** Inflated to compressed: deflate cannot pass about 1032, so a higher figure would never trip. */
   readonly inflationRatio: number;
+  /** How far back zstd may reach, and so what unpacking it holds. zstd's own program takes no more unless it is told to. */
+  readonly zstdWindowBytes: number;
   /** One extracted eBPF object; bpfman (Go) has the same cap. */
   readonly objectBytes: number;
   readonly tarEntries: number;
@@ -57,6 +59,7 @@ export const defaultLimits: Limits = Object.freeze({
   layerBytes: 64 * MiB,
   inflatedBytes: 256 * MiB,
   inflationRatio: 1000,
+  zstdWindowBytes: 128 * MiB,
   objectBytes: 16 * MiB,
   tarEntries: 10_000,
   archiveEntries: 500_000,

@@ -50,7 +50,9 @@ export async function takeAll<T extends Taken>(
     leaders.set(host, first);
     return first;
   };
-  await Promise.all([...new Set(references)].map(start));
+  const distinct = [...new Set(references)];
+  emit(options.onEvent, { event: "batch", images: distinct.length });
+  await Promise.all(distinct.map(start));
   return toResult(images, failed);
 }
 

@@ -1,11 +1,12 @@
 import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
-import { emit } from "../core/events.js";
+import { type ContentName, emit } from "../core/events.js";
 import type { Limits } from "../core/limits.js";
 import type { Reference } from "../core/reference.js";
 import type { Descriptor } from "../image/descriptor.js";
 import type { ImageContent } from "../image/formats/format.js";
 import type { ImageManifest } from "../image/manifest.js";
+import { indexMediaTypes } from "../image/media-types.js";
 import type { Resolution } from "../source/image-source.js";
 import type { LeaseGroup } from "../store/lease-group.js";
 import { contentLeaseKey } from "../store/lease-rows.js";
@@ -13,6 +14,7 @@ import type { Wanted } from "../store/leases.js";
 import type { BlobKind, Store } from "../store/store.js";
 import { fetchVerified, isInline, requireSize } from "./fetch.js";
 import type { Flights, Passenger } from "./flights.js";
+import type { FoundReferrers } from "./referrers.js";
 import type { PullRequest } from "./request.js";
 
 /** What an image is made of besides its manifest. */
@@ -20,10 +22,20 @@ export function blobsOf({ config, layers }: ImageManifest): (Descriptor & { read
   return [{ ...config, kind: "config" }, ...layers.map((layer) => ({ ...layer, kind: "layer" as const }))];
 }
 
+type PartKind = BlobKind | "manifest";
+
+/** For messages. */
+function nameOf(kind: PartKind, { mediaType }: Descriptor): string {
+  if (kind === "config") return "the image config";
+  if (kind === "layer") return "the layer";
+  return indexMediaTypes.has(mediaType) ? "the index" : "the manifest";
+}
+
 /** What all pulls of a process share, whatever image they are for: the bytes, and the roots asked for by digest. */
 export interface Downloads {
   readonly blobs: Flights<Buffer>;
   readonly roots: Flights<Resolution>;
+  readonly referrers: Flights<FoundReferrers>;
 }
 
 /**
@@ -80,7 +92,7 @@ export class Content {
     await this.#leases?.take(wanted, { signal, onWaiting });
   }
 
-  #wanted(kind: BlobKind | "manifest", digest: Digest): Wanted {
+  #wanted(kind: PartKind, digest: Digest): Wanted {
     return { key: contentLeaseKey(kind, digest), isHere: () => this.#store.holds(kind, digest) };
   }
 
@@ -109,7 +121,15 @@ export class Content {
 
   async #blob(kind: BlobKind, descriptor: Descriptor, maxBytes: number): Promise<Buffer> {
     const held = this.#heldBlob(kind, descriptor);
-    return held ?? this.fetch(descriptor, kind === "config" ? "the image config" : "the layer", maxBytes);
+    if (held === undefined) return this.fetch(kind, descriptor, maxBytes);
+    this.noteReuse(kind, descriptor.digest, held.byteLength);
+    return held;
+  }
+
+  /** Says that something needed not be asked for. */
+  noteReuse(kind: ContentName, digest: Digest, bytes: number, from: "cache" | "download" = "cache"): void {
+    const { onEvent, reference } = this.#request;
+    emit(onEvent, { event: "reused", reference: reference.toString(), kind, digest, bytes, from });
   }
 
   /**
@@ -117,8 +137,9 @@ export class Content {
    * download may fail for reasons of its own, a repository without the blob or without the right to it: then this
    * pull asks for itself.
    */
-  async fetch(descriptor: Descriptor, what: string, maxBytes: number): Promise<Buffer> {
+  async fetch(kind: PartKind, descriptor: Descriptor, maxBytes: number): Promise<Buffer> {
     const { source, reference, onEvent, signal } = this.#request;
+    const what = nameOf(kind, descriptor);
     for (;;) {
       let isOwn = false;
       const passenger = this.#downloads.blobs.board(
@@ -133,7 +154,9 @@ export class Content {
       );
       this.#passengers.push(passenger);
       try {
-        return await passenger.arrival(signal);
+        const bytes = await passenger.arrival(signal);
+        if (!isOwn) this.noteReuse(kind, descriptor.digest, bytes.byteLength, "download");
+        return bytes;
       } catch (error) {
         passenger.leave();
         if (isOwn || signal?.aborted === true) throw error;
@@ -147,6 +170,17 @@ export class Content {
     const passenger = this.#downloads.roots.board(reference.toString(), (flightSignal) =>
       source.resolve(reference, { signal: flightSignal, onEvent, onRequest: () => this.requests++ }),
     );
+    this.#passengers.push(passenger);
+    return passenger.arrival(signal);
+  }
+
+  /** The same of what refers to a root. */
+  async referrersOf(
+    root: Digest,
+    find: (signal: AbortSignal) => Promise<FoundReferrers>,
+  ): Promise<FoundReferrers> {
+    const { reference, signal } = this.#request;
+    const passenger = this.#downloads.referrers.board(`${reference.name} ${root}`, find);
     this.#passengers.push(passenger);
     return passenger.arrival(signal);
   }

@@ -7,13 +7,14 @@ import type { Descriptor } from "../image/descriptor.js";
 import { extractImage, formatOf, requireByteOrder } from "../image/extract.js";
 import { requireAgreement } from "../image/formats/cross-check.js";
 import { parseManifest } from "../image/manifest.js";
-import { indexMediaTypes } from "../image/media-types.js";
 import { platformOfEntry, platformsOf, selectPlatform } from "../image/select-platform.js";
 import type { LeaseGroup } from "../store/lease-group.js";
-import { type Publication, type PublishedManifest, requireMayMove } from "../store/publish.js";
-import { manifestDigestOf, type RefRecord, rootDigestOf } from "../store/records.js";
+import { type Approval, type Publication, type PublishedManifest, requireMayMove } from "../store/publish.js";
+import { manifestDigestOf, type ObjectEntry, type RefRecord, rootDigestOf } from "../store/records.js";
 import type { Store } from "../store/store.js";
+import type { Trust } from "../trust/trust.js";
 import { blobsOf, Content, type Downloads } from "./content.js";
+import { Decider } from "./decider.js";
 import { toRecord, warningsOf } from "./image-record.js";
 import { askedReference, type PullOutcome, type PullRequest, type ResolvedRoot } from "./request.js";
 import { requireStored } from "./strict.js";
@@ -25,7 +26,9 @@ export class Pull {
   readonly #leases: LeaseGroup | undefined;
   readonly #request: PullRequest;
   readonly #content: Content;
+  readonly #trust: Trust | undefined;
   readonly #startedAt = Date.now();
+  #approval: Approval | undefined;
 
   /** What it publishes hands in the leases; those that are left are for the caller to give back. */
   constructor(
@@ -34,8 +37,10 @@ export class Pull {
     downloads: Downloads,
     leases: LeaseGroup | undefined,
     request: PullRequest,
+    trust?: Trust,
   ) {
     this.#store = store;
+    this.#trust = trust;
     this.#limits = limits;
     this.#leases = leases;
     this.#request = request;
@@ -51,6 +56,7 @@ export class Pull {
       if (root === undefined)
         throw new BpfcacheError("INTERNAL", "the source said unchanged of what it was not told");
       if (known !== undefined && this.#request.mayMoveReference === false) requireMayMove(known, root.digest);
+      await this.#decide(root);
       const chain = await this.#descend(root);
       const record = (await this.#relink(chain, root.etag)) ?? (await this.#takeIn(chain, root.etag));
       return this.#outcome(this.#content.bytesFetched > 0 ? this.#request.source.name : "cache", record);
@@ -65,7 +71,11 @@ export class Pull {
     if (root !== undefined) return root;
     const reference = askedReference(this.#request);
     const held = reference.digest && (await this.#content.manifestOnceFree(reference.digest));
-    if (reference.digest !== undefined && held !== undefined) return { digest: reference.digest, ...held };
+    if (reference.digest !== undefined && held !== undefined) {
+      this.#content.noteReuse("manifest", reference.digest, held.bytes.byteLength);
+      return { digest: reference.digest, ...held };
+    }
+    emit(this.#request.onEvent, { event: "resolving", reference: this.#request.reference.toString() });
     const resolution =
       reference.digest === undefined
         ? await source.resolve(reference, {
@@ -74,7 +84,8 @@ export class Pull {
           })
         : await this.#content.resolveDigest(reference);
     const digest = resolution.unchanged ? known && rootDigestOf(known) : resolution.descriptor.digest;
-    this.#emitResolved(digest, digest === (known && rootDigestOf(known)));
+    const bytesFetched = resolution.unchanged ? resolution.bytesFetched : resolution.bytes.byteLength;
+    this.#emitResolved(digest, digest === (known && rootDigestOf(known)), bytesFetched);
     if (resolution.unchanged) {
       this.#content.bytesFetched += resolution.bytesFetched;
       return undefined;
@@ -84,9 +95,19 @@ export class Pull {
     return { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes, etag };
   }
 
+  /** Before anything is fetched by that digest: throws UNTRUSTED when the trust policy in force refuses it. */
+  async #decide(root: { readonly digest: Digest; readonly bytes?: Uint8Array }): Promise<void> {
+    if (this.#trust === undefined) return;
+    const decider = new Decider(this.#store, this.#limits, this.#trust, this.#content, this.#request);
+    this.#approval = await decider.approve(root.digest, root.bytes);
+  }
+
   async #confirm(known: RefRecord): Promise<PullOutcome> {
+    await this.#decide({ digest: rootDigestOf(known) });
     if (this.#request.strict === true) requireStored(this.#store, known, this.#request.reference);
+    emitVerified(this.#request.onEvent, known.reference, known.objects);
     await this.#write(() => {
+      if (this.#approval !== undefined) this.#store.approve(this.#approval);
       this.#store.noteChecked(known, Date.now(), this.#leases);
       this.#store.noteUse(manifestDigestOf(known), Date.now());
     }, 0);
@@ -112,9 +133,11 @@ export class Pull {
 
   async #child(descriptor: Descriptor): Promise<PublishedManifest> {
     const held = await this.#content.manifestOnceFree(descriptor.digest);
-    if (held !== undefined) return { digest: descriptor.digest, ...held };
-    const what = indexMediaTypes.has(descriptor.mediaType) ? "the index" : "the manifest";
-    const bytes = await this.#content.fetch(descriptor, what, this.#limits.manifestBytes);
+    if (held !== undefined) {
+      this.#content.noteReuse("manifest", descriptor.digest, held.bytes.byteLength);
+      return { digest: descriptor.digest, ...held };
+    }
+    const bytes = await this.#content.fetch("manifest", descriptor, this.#limits.manifestBytes);
     return { digest: descriptor.digest, mediaType: descriptor.mediaType, bytes };
   }
 
@@ -128,8 +151,13 @@ export class Pull {
     if (image === undefined || !this.#store.hasSoundObjects(image)) return undefined;
     requireByteOrder(image.objects, this.#request.platform);
     if (this.#request.strict === true) requireAgreement(image.disagreements);
+    const bytes = image.objects.reduce((sum, { size }) => sum + size, 0);
+    this.#content.noteReuse("image", digest, bytes);
+    emitVerified(this.#request.onEvent, this.#request.reference.toString(), image.objects);
     const current = this.#publishedMeanwhile(manifests);
     if (current !== undefined) {
+      const approval = this.#approval;
+      if (approval !== undefined) await this.#write(() => this.#store.approve(approval), 0);
       this.#emitHit(current);
       return current;
     }
@@ -140,6 +168,7 @@ export class Pull {
       image,
       layers: [],
       objects: [],
+      approval: this.#approval,
       onEvent: this.#request.onEvent,
       leases: this.#leases,
     });
@@ -190,10 +219,12 @@ export class Pull {
       config: { digest: manifest.config.digest, bytes: content.config },
       layers: content.layers.map((layer) => ({ digest: layer.descriptor.digest, bytes: layer.bytes })),
       objects: image.objects,
+      approval: this.#approval,
       onEvent: this.#request.onEvent,
       leases: this.#leases,
     });
     for (const message of warningsOf(image)) this.#warn(message);
+    emitVerified(this.#request.onEvent, record.reference, record.objects);
     this.#emitPublished(record);
     return record;
   }
@@ -237,16 +268,18 @@ export class Pull {
   }
 
   #outcome(from: string, record: RefRecord): PullOutcome {
-    return { from, requests: this.#content.requests, bytesFetched: this.#content.bytesFetched, record };
+    const { requests, bytesFetched } = this.#content;
+    return { from, requests, bytesFetched, record, verdict: this.#approval?.verdict };
   }
 
-  #emitResolved(digest: Digest | undefined, unchanged: boolean): void {
+  #emitResolved(digest: Digest | undefined, unchanged: boolean, bytes: number): void {
     if (digest === undefined) return;
     emit(this.#request.onEvent, {
       event: "resolved",
       reference: this.#request.reference.toString(),
       digest,
       unchanged,
+      bytes,
     });
   }
 
@@ -255,6 +288,7 @@ export class Pull {
       event: "hit",
       reference: record.reference,
       digest: rootDigestOf(record),
+      reason: "shared",
     });
   }
 
@@ -270,6 +304,16 @@ export class Pull {
   #warn(message: string): void {
     emit(this.#request.onEvent, { event: "warning", reference: this.#request.reference.toString(), message });
   }
+}
+
+/** Says of an image's objects that they have just been hashed. */
+export function emitVerified(
+  onEvent: EventSink | undefined,
+  reference: string,
+  objects: readonly ObjectEntry[],
+): void {
+  for (const { digest, size } of objects)
+    emit(onEvent, { event: "verified", reference, digest, bytes: size });
 }
 
 function lastOf(manifests: readonly [PublishedManifest, ...PublishedManifest[]]): PublishedManifest {

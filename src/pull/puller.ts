@@ -1,5 +1,5 @@
 import { BpfcacheError, throwIfAborted } from "../core/errors.js";
-import { emit } from "../core/events.js";
+import { emit, type HitReason, type MissReason } from "../core/events.js";
 import type { Limits } from "../core/limits.js";
 import { formatPlatform, parsePlatform } from "../core/platform.js";
 import { parseManifest } from "../image/manifest.js";
@@ -9,26 +9,31 @@ import { notCached } from "../store/bytecode.js";
 import { type LeaseGroup, LeaseLost } from "../store/lease-group.js";
 import { referenceLeaseKey } from "../store/lease-rows.js";
 import { ContentVanished } from "../store/publish.js";
-import { manifestDigestOf, type RootRecord, rootDigestOf } from "../store/records.js";
+import { manifestDigestOf, type RootRecord, rootDigestOf, type VerdictRecord } from "../store/records.js";
 import type { Store } from "../store/store.js";
+import type { Trust } from "../trust/trust.js";
 import type { Downloads } from "./content.js";
+import { warnIfRefused } from "./decider.js";
 import { Flights } from "./flights.js";
-import { Pull } from "./pull.js";
+import { emitVerified, Pull } from "./pull.js";
 import { keepReferrers } from "./referrers.js";
 import { requestAsItWas, unlessGone } from "./repair.js";
 import { askedReference, type PullOutcome, type PullRequest } from "./request.js";
 import { requireStored } from "./strict.js";
+import { type Verification, verifyImage } from "./verify.js";
 
 /** Takes images from sources into the store. */
 export class Puller {
   readonly #store: Store;
   readonly #limits: Limits;
   readonly #pulls = new WeakMap<ImageSource, Flights<PullOutcome>>();
-  readonly #downloads: Downloads = { blobs: new Flights(), roots: new Flights() };
+  readonly #trust: Trust | undefined;
+  readonly #downloads: Downloads = { blobs: new Flights(), roots: new Flights(), referrers: new Flights() };
 
-  constructor(store: Store, limits: Limits) {
+  constructor(store: Store, limits: Limits, trust?: Trust) {
     this.#store = store;
     this.#limits = limits;
+    this.#trust = trust;
   }
 
   /**
@@ -42,8 +47,9 @@ export class Puller {
   async #pullImage(request: PullRequest): Promise<PullOutcome> {
     throwIfAborted(request.signal);
     const cached = this.#findUsable(request);
-    const hit = cached && this.#hit(request, cached);
+    const hit = cached && this.#hit(request, cached, hitReason(request));
     if (hit !== undefined) return hit;
+    this.#emitMiss(request, cached);
     // A root that is given is what it was already.
     const asItWas =
       cached && request.root === undefined ? requestAsItWas(this.#store, request, cached) : undefined;
@@ -85,6 +91,7 @@ export class Puller {
       if (cached.length === 0) throw notCached(reference);
       return allOrFirstFailure(cached);
     }
+    emit(onEvent, { event: "miss", reference: reference.toString(), reason: "platforms" });
     let requests = 0;
     const resolution = await source.resolve(askedReference(request), {
       signal,
@@ -109,6 +116,16 @@ export class Puller {
       bytesFetched: first.bytesFetched + bytes.byteLength,
     };
     return [await this.#withReferrers(request, counted, others), ...others];
+  }
+
+  /** See `verifyImage`. Throws USAGE without a policy. */
+  verify(request: PullRequest): Promise<Verification> {
+    if (this.#trust !== undefined)
+      return verifyImage(this.#store, this.#limits, this.#downloads, this.#trust, request);
+    throw new BpfcacheError("USAGE", "there is no trust policy to verify by", {
+      reference: request.reference.toString(),
+      hint: "Name one with --policy FILE.",
+    });
   }
 
   /** With what it takes to keep what refers to the image, and to those from the same root. */
@@ -149,15 +166,47 @@ export class Puller {
     return isStale ? undefined : record;
   }
 
-  #hit(request: PullRequest, record: RootRecord): PullOutcome | undefined {
+  #hit(request: PullRequest, record: RootRecord, reason: HitReason): PullOutcome | undefined {
     const { reference, platform, onEvent } = request;
     if (!this.#store.isIntact(record)) return undefined;
+    const root = rootDigestOf(record);
+    const verdict = this.#trust?.approved(reference, root);
+    // What is kept here does not do for the policy in force; the source may have more signatures of the same root.
+    if (this.#trust !== undefined && verdict === undefined) return undefined;
     if (request.strict === true) requireStored(this.#store, record, reference);
     const adopted = this.#store.adopt(reference, platform, record, Date.now());
     if (adopted === undefined) return undefined;
     this.#store.noteUse(manifestDigestOf(record), Date.now());
-    emit(onEvent, { event: "hit", reference: reference.toString(), digest: rootDigestOf(record) });
-    return { from: "cache", requests: 0, bytesFetched: 0, record: adopted };
+    if (verdict !== undefined) this.#keep(verdict, request);
+    emit(onEvent, { event: "hit", reference: reference.toString(), digest: root, reason });
+    emitVerified(onEvent, reference.toString(), record.objects);
+    return { from: "cache", requests: 0, bytesFetched: 0, record: adopted, verdict };
+  }
+
+  /** A hit stays as cheap as it was: only what another policy has said, or nobody yet, is written. */
+  #keep(verdict: VerdictRecord, { reference, onEvent }: PullRequest): void {
+    warnIfRefused(verdict, reference, onEvent);
+    const { root, policy, rule } = verdict;
+    if (this.#store.verdict(root, policy, rule) === undefined)
+      this.#store.approve({ verdict, referrers: [] });
+  }
+
+  #reasonAgainst(record: RootRecord): MissReason {
+    return this.#trust !== undefined && this.#store.isIntact(record) ? "unapproved" : "damaged";
+  }
+
+  /** What files bring is not asked for by a miss, and a root that is given has been asked for already. */
+  #emitMiss(request: PullRequest, unusable: RootRecord | undefined): void {
+    const { reference, platform, source, root, onEvent } = request;
+    if (source.isLocal === true || root !== undefined) return;
+    const known = this.#store.findReference(reference, platform);
+    emit(onEvent, {
+      event: "miss",
+      reference: reference.toString(),
+      reason:
+        unusable === undefined ? missReason(request, known !== undefined) : this.#reasonAgainst(unusable),
+      ...(known !== undefined && { checkedAt: new Date(known.checkedAt).toISOString() }),
+    });
   }
 
   /**
@@ -170,7 +219,7 @@ export class Puller {
       try {
         const pulledByAnother = await this.#waitForOthers(request, leases);
         if (pulledByAnother !== undefined) return pulledByAnother;
-        return await new Pull(this.#store, this.#limits, this.#downloads, leases, request).run();
+        return await new Pull(this.#store, this.#limits, this.#downloads, leases, request, this.#trust).run();
       } catch (error) {
         if (!(error instanceof ContentVanished || error instanceof LeaseLost) || attempt === 3) throw error;
       } finally {
@@ -198,8 +247,21 @@ export class Puller {
       onWaiting: () => emit(request.onEvent, { event: "waiting", reference: reference.toString() }),
     });
     const found = this.#findUsable(request);
-    return found && this.#hit(request, found);
+    return found && this.#hit(request, found, "shared");
   }
+}
+
+function hitReason({ policy, reference, lockedTo }: PullRequest): HitReason {
+  if (lockedTo !== undefined) return "locked";
+  if (reference.digest !== undefined) return "digest";
+  return policy === "Never" ? "never" : "fresh";
+}
+
+/** Of what `findUsable` has not found; `isHere` in some other state. */
+function missReason({ policy, lockedTo, reference }: PullRequest, isHere: boolean): MissReason {
+  if (!isHere || reference.digest !== undefined) return "absent";
+  if (lockedTo !== undefined) return "locked";
+  return policy === "Always" ? "policy" : "stale";
 }
 
 /** The results when all have ended well, else the first failure, after all have ended. */

@@ -5,7 +5,7 @@ import { parseReference, type Reference } from "../core/reference.js";
 import type { ImageSource } from "../source/image-source.js";
 import type { GroupCommit } from "../store/group-commit.js";
 import type { PublishedManifest } from "../store/publish.js";
-import type { RefRecord } from "../store/records.js";
+import type { RefRecord, VerdictRecord } from "../store/records.js";
 import type { PullPolicy } from "./policy.js";
 
 export interface PullRequest {
@@ -45,6 +45,8 @@ export interface PullOutcome {
   readonly requests: number;
   readonly bytesFetched: number;
   readonly record: RefRecord;
+  /** What the trust policy in force says of it; undefined when there is none. */
+  readonly verdict?: VerdictRecord | undefined;
 }
 
 /** What the source is asked for: a lock names the digest, and leaves nothing to ask about a tag. */

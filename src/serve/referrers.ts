@@ -5,14 +5,15 @@ import { type Answer, found, refusal } from "./answer.js";
 
 /**
  * distribution-spec, "Listing Referrers": an index of what names the digest as its subject, empty for one that nothing
- * is known of. What only cosign's tag ties to it is found by that tag.
+ * is known of. What only cosign's tag ties to it is found by that tag, and BuildKit's attestations in the index.
  */
 export function answerReferrers(store: Store, name: string, what: string, query: URLSearchParams): Answer {
   if (!isDigest(what)) return refusal(400, "MANIFEST_INVALID", `${what} is not a digest`);
   const wanted = query.get("artifactType");
   const referrers = store.belongsTo(name, "manifest", what) ? store.referrersOf(what) : [];
   const manifests = referrers
-    .filter(({ tag, artifactType }) => tag === undefined && (wanted === null || artifactType === wanted))
+    .filter(({ tag, isInIndex }) => tag === undefined && isInIndex !== true)
+    .filter(({ artifactType }) => wanted === null || artifactType === wanted)
     .map(({ mediaType, digest, size, artifactType, annotations }) => ({
       mediaType,
       digest,

@@ -2,11 +2,12 @@ import type { IncomingHttpHeaders } from "node:http";
 import type { Digest } from "../core/digest.js";
 import { parseReference, type Reference } from "../core/reference.js";
 import type { Store } from "../store/store.js";
-import { type Answer, failure, foundJson, notAllowed, refusal } from "./answer.js";
+import { type Answer, failure, found, foundJson, notAllowed, refusal } from "./answer.js";
 import { Blobs } from "./blobs.js";
 import { answerCatalog, answerTags } from "./listings.js";
 import { answerManifest, manifestDigest } from "./manifests.js";
 import { answerPage } from "./page.js";
+import { prometheusText, prometheusType } from "./prometheus.js";
 import { answerReferrers } from "./referrers.js";
 
 /** Fetches layers again that the image with this manifest digest was left without. */
@@ -38,6 +39,8 @@ export class Registry {
       const { pathname, searchParams } = new URL(target, "http://registry");
       if (pathname === "/") return answerPage(this.#store, searchParams);
       if (pathname === "/v2/" || pathname === "/v2") return foundJson({});
+      if (pathname === "/metrics")
+        return found(Buffer.from(prometheusText(this.#store.metrics())), prometheusType);
       if (pathname === "/v2/_catalog") return answerCatalog(this.#store, searchParams);
       return await this.#answerContent(decodeURIComponent(pathname), searchParams, requested);
     } catch (error) {

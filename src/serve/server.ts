@@ -47,7 +47,12 @@ export class RegistryServer {
     const registry = new Registry(store, restoreLayers);
     const listener = (request: IncomingMessage, response: ServerResponse): void =>
       // Whatever fails here, the client must not wait for an answer.
-      void respond(registry, passwords, request, response).catch(() => response.destroy());
+      void respond(registry, passwords, request, response)
+        .then((bytes) => {
+          store.counters.add("servedRequests");
+          store.counters.add("servedBytes", bytes);
+        })
+        .catch(() => response.destroy());
     const server = tls === undefined ? createHttpServer(listener) : secureServer(tls, listener);
     await new Promise<void>((resolve, reject) => {
       server.once("error", (cause) =>
@@ -97,12 +102,13 @@ function secureServer(
   }
 }
 
+/** Returns how many bytes the body has that is sent. */
 async function respond(
   registry: Registry,
   passwords: Passwords | undefined,
   request: IncomingMessage,
   response: ServerResponse,
-): Promise<void> {
+): Promise<number> {
   const isKnown = passwords === undefined || (await passwords.accept(request.headers.authorization));
   const { status, headers, body } = isKnown
     ? await registry.answer(request.method ?? "GET", request.url ?? "/", request.headers)
@@ -111,4 +117,5 @@ async function respond(
       });
   response.writeHead(status, headers);
   response.end(request.method === "HEAD" ? undefined : body);
+  return request.method === "HEAD" ? 0 : body.byteLength;
 }

@@ -3,12 +3,13 @@ import { type Digest, digestOf } from "../core/digest.js";
 import { BpfcacheError, throwIfAborted } from "../core/errors.js";
 import { defaultLimits, type Limits } from "../core/limits.js";
 import type { Reference } from "../core/reference.js";
+import { compressionOf } from "../image/archive/decompress.js";
 import { parseImageConfig } from "../image/config.js";
 import type { Descriptor } from "../image/descriptor.js";
 import { mediaTypes } from "../image/media-types.js";
 import type { Resolution, ResolveOptions, SourceOptions } from "./image-source.js";
 import { once } from "./layout/chunks.js";
-import { compressionOf, decompress } from "./layout/compression.js";
+import { decompressFile } from "./layout/compression.js";
 import type { FileSource } from "./layout/file-source.js";
 import { readJson, readWhole } from "./layout/files.js";
 import { type GivenName, type ImageWithReference, nameImages } from "./layout/names.js";
@@ -179,7 +180,7 @@ export class DockerArchiveSource implements FileSource {
     const { layerBytes, inflatedBytes } = this.#limits;
     const packed = await this.#files.read(path, { maxBytes: layerBytes + 1, signal });
     const options = { what: `${path} in ${this.#files.where}`, limits: this.#limits, signal };
-    yield* decompress(packed, { ...options, maxBytes: inflatedBytes });
+    yield* decompressFile(packed, { ...options, maxBytes: inflatedBytes });
   }
 
   /** manifest.json is a stranger's text: `./` and doubled slashes mean nothing in it, and nothing leads outside. */

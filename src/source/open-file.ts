@@ -3,11 +3,12 @@ import { basename } from "node:path";
 import { BpfcacheError } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
 import { parseReference } from "../core/reference.js";
+import { compressionOf } from "../image/archive/decompress.js";
 import { describeElf, isBpfElf } from "../image/elf/identify.js";
 import { defaultObjectName, safeName } from "../image/formats/object-names.js";
 import { DockerArchiveSource } from "./docker-archive.js";
 import { chunksOf } from "./layout/chunks.js";
-import { compressionOf, decompress } from "./layout/compression.js";
+import { decompressFile } from "./layout/compression.js";
 import type { FileSource } from "./layout/file-source.js";
 import type { GivenName } from "./layout/names.js";
 import { spool } from "./layout/spool.js";
@@ -56,7 +57,7 @@ export async function openStream(
   options: OpenFileOptions,
 ): Promise<FileSource> {
   const { limits, signal, spoolDirectory } = options;
-  const unpacked = decompress(input, { what: where, limits, maxBytes: limits.archiveBytes, signal });
+  const unpacked = decompressFile(input, { what: where, limits, maxBytes: limits.archiveBytes, signal });
   const file = await spool(unpacked, spoolDirectory);
   try {
     const fileName = where === "-" ? "" : basename(where).replace(/\.(?:gz|zst)$/, "");
@@ -124,6 +125,8 @@ async function openForReading(path: string): Promise<FileHandle> {
     await stat(path);
     return await open(path, "r");
   } catch (cause) {
+    if (cause instanceof Error && "code" in cause && cause.code === "ENOENT")
+      throw new BpfcacheError("NOT_FOUND", `there is no ${path}`, { cause });
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw new BpfcacheError("NOT_FOUND", `cannot read ${path}: ${reason}`, { cause });
   }

@@ -1,6 +1,7 @@
 import { statfsSync } from "node:fs";
 import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
+import { ages } from "./clock.js";
 import { contentBytes } from "./content-bytes.js";
 import type { Environment } from "./environment.js";
 import { type Eviction, evictAll, type Removed } from "./evict.js";
@@ -49,7 +50,7 @@ export function keepWithin(
 ): Removed[] {
   const total = contentBytes(environment);
   if (budget === undefined || total <= before || total <= budget.highBytes) return [];
-  const removed = evictAll(environment, evictionFor(budget, 0, except));
+  const removed = evictAll(environment, evictionFor(environment, budget, 0, except));
   if (contentBytes(environment) > budget.maxBytes)
     throw overBudget(budget, total - before, total - contentBytes(environment));
   return removed;
@@ -71,21 +72,28 @@ export function requireRoom(
     const before = contentBytes(environment);
     if (replaced !== undefined && environment.tree("refs").has(replaced))
       removeReference(environment, replaced);
-    evictAll(environment, evictionFor(budget, bytes, undefined));
+    evictAll(environment, evictionFor(environment, budget, bytes, undefined));
     const after = contentBytes(environment);
     return { bytes: before - after, isEnough: after + bytes <= budget.maxBytes };
   });
   if (!evictable.isEnough) throw overBudget(budget, bytes, evictable.bytes);
 }
 
-function evictionFor(budget: Budget, coming: number, except: Digest | undefined): Eviction {
+function evictionFor(
+  environment: Environment,
+  budget: Budget,
+  coming: number,
+  except: Digest | undefined,
+): Eviction {
   // A use may be noted up to a bucket before the last one of it.
   const guardedMs = budget.graceMs > 0 ? budget.graceMs + useBucketMs : 0;
+  const { ageOf } = ages(environment);
   return {
     reason: "size",
-    // A clock that was set back leaves uses in the future; without a grace period even those may go.
-    usedBefore: guardedMs > 0 ? Date.now() - guardedMs : Number.POSITIVE_INFINITY,
-    isEnough: (environment) => contentBytes(environment) + coming <= budget.lowBytes,
+    // A clock that was set back leaves uses in the future. They protect nothing until it has come.
+    isOld: (usedAt) => guardedMs === 0 || Math.abs(ageOf(usedAt)) >= guardedMs,
+    endsWithYoung: false,
+    isEnough: () => contentBytes(environment) + coming <= budget.lowBytes,
     except,
   };
 }

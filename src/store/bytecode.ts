@@ -43,6 +43,9 @@ export interface Bytecode extends BytecodeDescription {
   readonly bytes: Uint8Array;
 }
 
+/** Throws UNTRUSTED for a root that the trust policy in force refuses under this reference. */
+export type RequireTrusted = (reference: Reference, root: Digest) => void;
+
 /**
  * Reads objects for loaders: two gets (reference, then object) in one snapshot, the bytes re-hashed before they are
  * handed out.
@@ -59,12 +62,18 @@ export class BytecodeAccess {
   }
 
   /** Throws NOT_CACHED, CACHE_CORRUPT, or USAGE when several objects fit the choice or a global cannot be set. */
-  read(reference: Reference, platform: Platform, options: BytecodeOptions): Bytecode {
-    return this.use(reference, platform, options, (view, description) => ({
+  read(
+    reference: Reference,
+    platform: Platform,
+    options: BytecodeOptions,
+    requireTrusted?: RequireTrusted,
+  ): Bytecode {
+    const copy = (view: Uint8Array, description: BytecodeDescription): Bytecode => ({
       ...description,
       // With globals it is a copy already.
       bytes: options.globals === undefined ? Buffer.from(view) : view,
-    }));
+    });
+    return this.use(reference, platform, options, copy, requireTrusted);
   }
 
   /** Calls `use` with the bytes where they lie, gone when it returns; with globals, with a copy that has their values. */
@@ -73,9 +82,10 @@ export class BytecodeAccess {
     platform: Platform,
     options: BytecodeOptions,
     use: (view: Uint8Array, description: BytecodeDescription) => T,
+    requireTrusted?: RequireTrusted,
   ): T {
     return this.#environment.snapshot(() => {
-      const found = this.#recent.find(reference, platform, options);
+      const found = this.#recent.find(reference, platform, options, requireTrusted);
       if (found === undefined) throw notCached(reference);
       const { record, object, objectKey } = found;
       const view = this.#environment.tree("objects").view(objectKey);

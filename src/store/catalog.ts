@@ -18,7 +18,8 @@ import {
 import { allReferrersOf } from "./referrers.js";
 import { isPinned, lastUsedAt } from "./usage.js";
 import { decodeManifest } from "./values.js";
-import { isRootWhole } from "./whole.js";
+import { toVerdict, type Verdict, verdictsOf } from "./verdicts.js";
+import { isChainHeld } from "./whole.js";
 
 export interface CachedObject {
   readonly name: string;
@@ -73,6 +74,8 @@ export interface ImageDetails extends CachedImage {
   readonly metadata: Readonly<Record<string, unknown>> | null;
   /** Signatures and attestations kept with the root and the manifest, and what refers to those in turn. */
   readonly referrers: readonly ReferrerRecord[];
+  /** What trust policies have said of the root, the newest first. */
+  readonly verdicts: readonly Verdict[];
   readonly source: string;
   readonly checkedAt: string;
   readonly warnings: readonly string[];
@@ -121,6 +124,7 @@ export function describeImageFully(environment: Environment, record: RefRecord):
       };
     }),
     referrers: allReferrersOf(environment, record.chain),
+    verdicts: verdictsOf(environment, rootDigestOf(record)).map(toVerdict),
     attachments: image.attachments ?? [],
     metadata: image.metadata ?? null,
     source: record.source,
@@ -154,7 +158,7 @@ function imageOf(environment: Environment, record: RefRecord): ImageRecord {
   const manifest = manifestDigestOf(record);
   const key = digestKey(manifest);
   const image = recordAt<ImageRecord>(environment, "images", key);
-  if (image !== undefined && isRootWhole(environment, record)) return image;
+  if (image !== undefined && isChainHeld(environment, record)) return image;
   throw new DamagedRow("images", key, `parts of the image ${manifest} were found damaged and are missing`, {
     reference: record.reference,
   });

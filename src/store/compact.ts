@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { type Copy, copyMeanwhile, copyNow } from "./copy.js";
 import { dataFile, requireFreeSpace } from "./directory.js";
 import type { Environment } from "./environment.js";
+import { databaseFailure } from "./failure.js";
 import { dataIdentity } from "./files.js";
 import { discard, replaceData } from "./replace-files.js";
 
@@ -27,6 +28,14 @@ const copiesMeanwhile = 2;
  * CACHE_BUSY.
  */
 export async function compact(environment: Environment): Promise<Compaction> {
+  try {
+    return await replaceByCopy(environment);
+  } catch (error) {
+    throw databaseFailure(error, environment.directory);
+  }
+}
+
+async function replaceByCopy(environment: Environment): Promise<Compaction> {
   const { directory } = environment;
   environment.clearDeadReaders();
   requireFreeSpace(directory, environment.liveBytes, "a copy of the cache");

@@ -29,8 +29,10 @@ try {
   writeSync(1, String(lastTxnId));
   process.exit(0);
 } catch (error) {
-  const { message, code } = /** @type {Error & { code?: number }} */ (error);
+  const { message, code } = /** @type {Error & { code?: number | string }} */ (error);
   writeSync(1, message);
-  const isFull = code === 28 || code === 122 || /No space left|Disk quota|Input\/output error/.test(message);
+  const isFull =
+    [28, 122, "ENOSPC", "EDQUOT", "EIO"].includes(code ?? 0) ||
+    /No space left|Disk quota|Input\/output error/.test(message);
   process.exit(isFull ? 28 : Number(code) < -30_700 || /^MDB_/.test(message) ? 20 : 1);
 }

@@ -62,8 +62,10 @@ export function finishStartingAnew(directory: string, claim: Claim, begin: Begin
       .sort()
       .slice(0, -keptAside))
       discard(join(directory, old));
-    return { fault, movedTo, references: lost.length };
-  } finally {
     claim.release();
+    return { fault, movedTo, references: lost.length };
+  } catch (error) {
+    claim.abandon();
+    throw error;
   }
 }

@@ -2,6 +2,7 @@ import { randomUUID } from "node:crypto";
 import { rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { BpfcacheError } from "../core/errors.js";
+import { thisProcess } from "../core/process-identity.js";
 import { finishStartingAnew, type Recovery, startAnew } from "./damage.js";
 import { checkReadableDirectory, dataFile, makeTemporaryDirectory, prepareDirectory } from "./directory.js";
 import { examine, notYetMade } from "./examine.js";
@@ -39,6 +40,8 @@ export interface EnvironmentOptions {
   /** Where data.mdb is. Without it a temporary one is made, and removed on close. */
   readonly directory?: string | undefined;
   readonly readOnly?: boolean | undefined;
+  /** Which boot this is said to be, for tests; the kernel's by default. */
+  readonly bootId?: string | undefined;
 }
 
 /** Thrown out of a transaction that must not be made in these files, for others are to take their place. */
@@ -54,6 +57,10 @@ export class Environment {
   /** Set when the files were damaged when they were opened, and a new environment was begun. */
   recovery: Recovery | undefined;
   readonly isReadOnly: boolean;
+  /** Writes into every commit, behind what that is for; what it returns is called when the commit has ended well. */
+  alongCommit: (() => () => void) | undefined;
+  /** The boot that programs loaded now belong to: in another one the kernel knows nothing of them. */
+  readonly bootId: string;
   readonly #isTemporary: boolean;
   /** Only of one that may write. */
   readonly #mark: OpenMark | undefined;
@@ -66,6 +73,7 @@ export class Environment {
   /** How many calls of `commit` and `snapshot` are under way, one within the other. */
   #depth = 0;
   #isCommitting = false;
+  #isReading = false;
   #isClosed = false;
 
   /**
@@ -75,7 +83,7 @@ export class Environment {
    * another process replaces the files for too long.
    */
   static open(options: EnvironmentOptions = {}): Environment {
-    const { directory, readOnly = false } = options;
+    const { directory, readOnly = false, bootId = thisProcess().bootId } = options;
     const path = directory ?? makeTemporaryDirectory();
     if (readOnly) {
       checkReadableDirectory(path);
@@ -84,14 +92,21 @@ export class Environment {
       prepareDirectory(path);
       removeLeftovers(path);
     }
-    return new Environment(path, directory === undefined, readOnly);
+    return new Environment(path, directory === undefined, readOnly, bootId);
   }
 
   /** With a claim, that is this process's own, the files are opened as they are. */
-  private constructor(directory: string, isTemporary: boolean, isReadOnly: boolean, claim?: Claim) {
+  private constructor(
+    directory: string,
+    isTemporary: boolean,
+    isReadOnly: boolean,
+    bootId: string,
+    claim?: Claim,
+  ) {
     this.directory = directory;
     this.#isTemporary = isTemporary;
     this.isReadOnly = isReadOnly;
+    this.bootId = bootId;
     this.#claim = claim;
     try {
       this.#mark = isReadOnly ? undefined : new OpenMark(directory);
@@ -130,11 +145,17 @@ export class Environment {
         try {
           const result = this.#transaction(write);
           this.#handle.extendShortFile(() => this.#mayWrite());
+          // A snapshot that it was made in goes on with what has been written.
+          if (this.#isReading) this.#handle.renew();
           return result;
         } catch (error) {
           if (!(error instanceof Replaced)) throw this.#failure(error);
         }
-        this.#reopen();
+        try {
+          this.#reopen();
+        } catch (error) {
+          throw this.#failure(error);
+        }
       }
     });
   }
@@ -143,17 +164,21 @@ export class Environment {
   snapshot<T>(read: () => T): T {
     this.#requireOpen();
     requireNoView();
-    if (this.#isCommitting) return read();
+    // Within another snapshot it is part of that one, which would not be one state if this moved on.
+    if (this.#isCommitting || this.#isReading) return read();
     return this.#within(() => {
       for (let attempt = 1; ; attempt++) {
         try {
           if (this.#depth === 1) this.#followReplacement();
           this.#handle.renew();
+          this.#isReading = true;
           return read();
         } catch (error) {
           const isLast =
             attempt === snapshotAttempts || (error instanceof Error && this.#ofCaller.has(error));
           if (isLast || !isFoundByLmdb(databaseFailure(error, this.directory))) throw this.#failure(error);
+        } finally {
+          this.#isReading = false;
         }
       }
     });
@@ -192,8 +217,7 @@ export class Environment {
         }
       } finally {
         this.#claim = undefined;
-        replaceLock(this.directory, claim.plan);
-        claim.release();
+        finishReplacing(this.directory, claim);
       }
       this.#reopen();
     }
@@ -203,6 +227,11 @@ export class Environment {
   get lastTransaction(): number {
     this.#requireOpen();
     return this.#handle.lastTransaction;
+  }
+
+  /** Drawn when it was made; a compact copy keeps it, one that is begun anew has another. */
+  get id(): string {
+    return this.snapshot(() => this.tree("meta").get(environmentIdKey)?.toString() ?? "");
   }
 
   /** What a compact copy takes. */
@@ -231,16 +260,21 @@ export class Environment {
   }
 
   #transaction<T>(write: () => T): T {
-    return this.#handle.transaction(() => {
+    let ended = (): void => {};
+    const result = this.#handle.transaction(() => {
       if (!this.#mayWrite()) throw new Replaced();
       refuseNewer(schemaOf(this) ?? schemaVersion, this.directory);
       this.#isCommitting = true;
       try {
-        return write();
+        const written = write();
+        ended = this.alongCommit?.() ?? ended;
+        return written;
       } finally {
         this.#isCommitting = false;
       }
     });
+    ended();
+    return result;
   }
 
   #mayWrite(): boolean {
@@ -331,12 +365,11 @@ export class Environment {
       this.recovery = finishStartingAnew(this.directory, claim, this.#beginAnew);
       return;
     }
-    replaceLock(this.directory, claim.plan);
-    claim.release();
+    finishReplacing(this.directory, claim);
   }
 
   readonly #beginAnew = (claim: Claim, lost: readonly LostReference[]): void => {
-    const environment = new Environment(this.directory, false, false, claim);
+    const environment = new Environment(this.directory, false, false, this.bootId, claim);
     try {
       environment.commit(() => {
         for (const reference of lost) rememberLost(environment, reference);
@@ -363,6 +396,17 @@ export class Environment {
     // lmdb-js ends the process when a closed database is used.
     if (this.#isClosed) throw new BpfcacheError("USAGE", "the cache has been closed");
   }
+}
+
+/** Where the lock file cannot be replaced, the claim stays until it can: nobody may use it with the new data. */
+function finishReplacing(directory: string, claim: Claim): void {
+  try {
+    replaceLock(directory, claim.plan);
+  } catch (error) {
+    claim.abandon();
+    throw error;
+  }
+  claim.release();
 }
 
 function requireNoView(): void {

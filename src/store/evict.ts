@@ -30,8 +30,10 @@ export type Read = <T>(read: () => T) => T;
 
 export interface Eviction {
   readonly reason: RemovalReason;
-  /** Milliseconds since 1970: what was used at this time or later stays. */
-  readonly usedBefore: number;
+  /** Whether an image with this last use, in milliseconds since 1970, may go. */
+  readonly isOld: (usedAt: number) => boolean;
+  /** Whether all that were used later than one that may not go may not go either. */
+  readonly endsWithYoung: boolean;
   /** Asked before each image. */
   readonly isEnough: (environment: Environment) => boolean;
   /** An image that stays, however long ago it was used. */
@@ -54,9 +56,11 @@ export function evictBatch(environment: Environment, eviction: Eviction, after?:
   const removed: Removed[] = [];
   const oldest = leastRecentlyUsed(environment, after, imagesPerBatch);
   for (const { manifest, usedAt } of oldest) {
-    if (usedAt >= eviction.usedBefore || eviction.isEnough(environment))
+    const isOld = eviction.isOld(usedAt);
+    if (eviction.isEnough(environment) || (!isOld && eviction.endsWithYoung))
       return { removed, position: undefined };
-    if (manifest !== eviction.except) removed.push(...evictImage(environment, manifest, eviction.reason));
+    if (isOld && manifest !== eviction.except)
+      removed.push(...evictImage(environment, manifest, eviction.reason));
   }
   return { removed, position: oldest.length < imagesPerBatch ? undefined : oldest.at(-1)?.position };
 }

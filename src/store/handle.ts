@@ -5,6 +5,7 @@ import type { Database, RootDatabase } from "lmdb";
 import { dataFile, setFileRights } from "./directory.js";
 import { databaseFailure } from "./failure.js";
 import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
+import { makeLockFile } from "./lock-file.js";
 import { Tree, type TreeName } from "./trees.js";
 
 /** lmdb's CommonJS form is one file, and loads in half the time of its twenty-five modules: a third of what `cat` takes. */
@@ -61,6 +62,7 @@ export class Handle {
       known.users++;
       return new Handle(directory, known);
     }
+    makeLockFile(directory);
     // One process has one environment for a file, and this one cannot be written with. Its users open again.
     if (known !== undefined) close(known);
     const shared = { root: openRoot(directory, isReadOnly), identity, users: 1, isClosed: false };

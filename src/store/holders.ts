@@ -13,6 +13,7 @@ import {
   subjectMark,
   subjectOfHolder,
 } from "./keys.js";
+import { isProgramHolder } from "./program-keys.js";
 import {
   type ImageRecord,
   type ObjectRecord,
@@ -26,10 +27,12 @@ import { removeLastUse } from "./usage.js";
 /**
  * Who needs what. The tree heldBy has a row (content, holder) for every need: a reference holds its root and its
  * manifest (and the indexes between them), a manifest holds its config, layers and objects, and the manifests that
- * refer to it. What nobody holds any more is removed at once, in the transaction that let go of it, so the cost of a
+ * refer to it; a program in the kernel holds the object it came from. What nobody holds any more is removed at once, in the transaction that let go of it, so the cost of a
  * removal is that of what it frees and never that of a walk through the cache.
  */
 export type ContentKind = "manifest" | "config" | "layer" | "object";
+
+type BlobKind = Exclude<ContentKind, "manifest">;
 
 const kindByte: Readonly<Record<ContentKind, number>> = { manifest: 1, config: 2, layer: 3, object: 4 };
 /** Where the bytes of each kind are. */
@@ -43,6 +46,13 @@ export const contentTrees = {
 /** What keys about this content begin with. */
 export function contentPrefix(kind: ContentKind, digest: Digest): Buffer {
   return Buffer.concat([Buffer.of(kindByte[kind]), digestKey(digest)]);
+}
+
+/** Those of them that are manifests: loaded programs hold objects too. */
+export function manifestsHolding(environment: Environment, kind: BlobKind, digest: Digest): Digest[] {
+  return holdersOf(environment, kind, digest)
+    .filter((holder) => !isProgramHolder(holder))
+    .map(manifestOfHolder);
 }
 
 export function hold(environment: Environment, kind: ContentKind, digest: Digest, holder: Buffer): void {
@@ -65,7 +75,7 @@ export function isHeld(environment: Environment, kind: ContentKind, digest: Dige
   return environment.tree("heldBy").hasPrefix(contentPrefix(kind, digest));
 }
 
-/** The holders of some content: for manifests reference keys and subjects, for the rest manifest digest keys. */
+/** The holders of some content: for manifests reference keys and subjects, for the rest manifest digest keys and, for objects, programs. */
 export function holdersOf(environment: Environment, kind: ContentKind, digest: Digest): Buffer[] {
   const prefix = contentPrefix(kind, digest);
   return environment
@@ -108,7 +118,8 @@ export function releaseReference(environment: Environment, key: Buffer, record: 
   return freed;
 }
 
-function release(environment: Environment, kind: ContentKind, digest: Digest, holder: Buffer): number {
+/** Lets go of some content in the name of one holder. Returns the bytes that were freed. Only inside `commit`. */
+export function release(environment: Environment, kind: ContentKind, digest: Digest, holder: Buffer): number {
   environment.tree("heldBy").remove(Buffer.concat([contentPrefix(kind, digest), holder]));
   if (!isHeld(environment, kind, digest)) return remove(environment, kind, digest);
   return kind === "manifest" && isOnlyReferrer(environment, digest) ? forgetImage(environment, digest) : 0;
@@ -137,6 +148,7 @@ function removeManifest(environment: Environment, digest: Digest): number {
     freed += release(environment, "config", image.config.digest, key);
     for (const layer of image.layers) freed += release(environment, "layer", layer.digest, key);
   }
+  for (const row of environment.tree("verdicts").keys(key)) environment.tree("verdicts").remove(row);
   for (const row of environment.tree("referrers").keys(key)) {
     const referrer = soundRecordAt<ReferrerRecord>(environment, "referrers", row);
     if (referrer === undefined) environment.tree("referrers").remove(row);

@@ -78,6 +78,11 @@ export function referrerKey(subject: Digest, artifactType: string, referrer: Dig
   return Buffer.concat([digestKey(subject), Buffer.from(artifactType), separator, digestKey(referrer)]);
 }
 
+/** The rule's scope comes last, behind parts of fixed lengths. */
+export function verdictKey(root: Digest, policy: string, rule: string): Buffer {
+  return Buffer.concat([digestKey(root), Buffer.from(policy, "hex"), Buffer.from(rule)]);
+}
+
 export function namePrefix(name: string): Buffer {
   return Buffer.concat([textKey(name), separator]);
 }

@@ -1,5 +1,6 @@
 import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
+import { monotonicMs } from "../core/monotonic.js";
 import { livenessOf, type ProcessIdentity } from "../core/process-identity.js";
 import type { Environment } from "./environment.js";
 import { type ContentKind, contentPrefix } from "./holders.js";
@@ -37,11 +38,6 @@ export function referenceLeaseKey(reference: string, platform: string): Buffer {
 /** The lease on fetching what a digest names. */
 export function contentLeaseKey(kind: ContentKind, digest: Digest): Buffer {
   return contentPrefix(kind, digest);
-}
-
-/** `process.hrtime` is CLOCK_MONOTONIC (libuv, uv__hrtime): it counts from boot, unlike `performance.now`. */
-export function monotonicMs(): number {
-  return Number(process.hrtime.bigint() / 1_000_000n);
 }
 
 /** The lease as it stands, stale or not. A damaged row is none: it protects only downloads, and those are checked. */

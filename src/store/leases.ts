@@ -2,13 +2,13 @@ import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { BpfcacheError, throwIfAborted } from "../core/errors.js";
 import type { Limits } from "../core/limits.js";
+import { monotonicMs } from "../core/monotonic.js";
 import { thisProcess } from "../core/process-identity.js";
 import type { Environment } from "./environment.js";
 import {
   findLease,
   isStale,
   type LeaseRecord,
-  monotonicMs,
   nextFence,
   noteClosed,
   putLease,
@@ -35,7 +35,7 @@ export interface TakeOptions {
   readonly onWaiting?: (() => void) | undefined;
 }
 
-/** @internal A lease of this store. As many pulls as want the same thing share it. */
+/** A lease of this store. As many pulls as want the same thing share it. */
 export interface Lease {
   readonly key: Buffer;
   readonly fence: number;

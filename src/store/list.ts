@@ -3,9 +3,9 @@ import { formatPlatform, parsePlatform } from "../core/platform.js";
 import { type CachedImage, describeImage } from "./catalog.js";
 import { DamagedRow, recordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
-import { holdersOf, manifestOfHolder } from "./holders.js";
+import { holdersOf, manifestsHolding } from "./holders.js";
 import { namePrefix, readDigestKey, readReferenceKey } from "./keys.js";
-import type { RefRecord } from "./records.js";
+import type { ProgramEntry, RefRecord } from "./records.js";
 
 /** Which images: those for which all that is given holds. */
 export interface ListFilter {
@@ -64,20 +64,18 @@ function objectsNamed(environment: Environment, index: "byProgram" | "byMap", na
 
 /** From objects to the manifests that hold them, to the references that hold those. */
 function referencesWith(environment: Environment, objects: readonly Digest[]): Buffer[] {
-  const manifests = new Set(
-    objects.flatMap((object) => holdersOf(environment, "object", object).map(manifestOfHolder)),
-  );
+  const manifests = new Set(objects.flatMap((object) => manifestsHolding(environment, "object", object)));
   const keys = [...manifests].flatMap((manifest) => holdersOf(environment, "manifest", manifest));
   return keys.sort(Buffer.compare);
 }
 
 function matches(image: CachedImage, { program, map, type, format, platform }: ListFilter): boolean {
-  const programs = image.objects.flatMap((object) => object.programs);
-  const maps = image.objects.flatMap((object) => object.maps);
+  const hasProgram = (isMeant: (program: ProgramEntry) => boolean): boolean =>
+    image.objects.some(({ programs }) => programs.some(isMeant));
   return (
-    (program === undefined || programs.some(({ name }) => name === program)) &&
-    (map === undefined || maps.some(({ name }) => name === map)) &&
-    (type === undefined || programs.some((each) => each.type === type)) &&
+    (program === undefined || hasProgram(({ name }) => name === program)) &&
+    (map === undefined || image.objects.some(({ maps }) => maps.some(({ name }) => name === map))) &&
+    (type === undefined || hasProgram((each) => each.type === type)) &&
     (format === undefined || image.format === format) &&
     (platform === undefined || image.platform === platform)
   );

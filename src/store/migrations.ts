@@ -20,7 +20,7 @@ interface Migration {
 }
 
 const migrations: readonly Migration[] = [
-  // Adds the tree quarantine, the order of uses and the sum of all bytes.
+  // Adds the trees quarantine, verdicts and trees, the order of uses and the sum of all bytes.
   {
     to: 2,
     apply: (environment) => {

@@ -1,6 +1,7 @@
 import { setImmediate } from "node:timers/promises";
 import { BpfcacheError, throwIfAborted } from "../core/errors.js";
 import { parseReference } from "../core/reference.js";
+import { ages } from "./clock.js";
 import { contentBytes } from "./content-bytes.js";
 import { dropLayerBatches } from "./drop-layers.js";
 import type { Environment } from "./environment.js";
@@ -78,15 +79,21 @@ function* batches(environment: Environment, options: PruneOptions, read: Read): 
   const { maxBytes, olderThanMs, keepLast } = options;
   if (options.unreferenced === true) yield* sweepBatches(environment, read);
   if (olderThanMs !== undefined) {
-    const usedBefore = Date.now() - olderThanMs;
-    yield* evictionBatches(environment, { reason: "age", usedBefore, isEnough: () => false });
+    const { ageOf, isInOrder } = read(() => ages(environment));
+    yield* evictionBatches(environment, {
+      reason: "age",
+      isOld: (usedAt) => ageOf(usedAt) > olderThanMs,
+      endsWithYoung: isInOrder,
+      isEnough: () => false,
+    });
   }
   if (keepLast !== undefined) yield* supersededBatches(environment, keepLast, read);
   if (options.dropLayers === true) yield* dropLayerBatches(environment, read);
   if (maxBytes !== undefined) {
     yield* evictionBatches(environment, {
       reason: "size",
-      usedBefore: Number.POSITIVE_INFINITY,
+      isOld: () => true,
+      endsWithYoung: true,
       isEnough: () => contentBytes(environment) <= maxBytes,
     });
   }

@@ -10,7 +10,14 @@ import { forgetRoot, hold, isHeld, markComplete, releaseReference } from "./hold
 import { digestKey, nameKey, referenceKey, rootKey } from "./keys.js";
 import type { LeaseGroup } from "./lease-group.js";
 import { forgetLost } from "./lost.js";
-import { type ImageRecord, type ObjectRecord, type RefRecord, rootDigestOf } from "./records.js";
+import {
+  type ImageRecord,
+  type ObjectRecord,
+  type RefRecord,
+  rootDigestOf,
+  type VerdictRecord,
+} from "./records.js";
+import type { PublishedReferrer } from "./referrers.js";
 import { putLastUse } from "./usage.js";
 import { encodeManifest, encodeRecord } from "./values.js";
 
@@ -37,10 +44,18 @@ export interface Publication {
   readonly config?: PublishedBlob | undefined;
   readonly layers: readonly PublishedBlob[];
   readonly objects: readonly (PublishedBlob & { readonly facts: BpfObject })[];
+  /** What signs it, and that a trust policy lets it be used: readable together with it. */
+  readonly approval?: Approval | undefined;
   /** Told of what was evicted to make room. */
   readonly onEvent?: EventSink | undefined;
   /** What kept others from fetching the same; handed in with the publication. */
   readonly leases?: LeaseGroup | undefined;
+}
+
+export interface Approval {
+  readonly verdict: VerdictRecord;
+  /** Documents that refer to the root and are not here yet. */
+  readonly referrers: readonly PublishedReferrer[];
 }
 
 /**

@@ -1,13 +1,13 @@
-import { type Digest, digestAlgorithm, digestOf } from "../core/digest.js";
+import type { Digest } from "../core/digest.js";
+import { hashOfContent } from "./content.js";
 import { removeContent } from "./content-bytes.js";
 import { DamagedRow, recordAt, soundRecordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import {
   type ContentKind,
   contentTrees,
-  holdersOf,
   isHeld,
-  manifestOfHolder,
+  manifestsHolding,
   markIncomplete,
   releaseHolder,
   releaseReferrer,
@@ -21,7 +21,7 @@ import { putReference } from "./publish.js";
 import type { ReferrerRecord, RefRecord, RootRecord } from "./records.js";
 import type { TreeName } from "./trees.js";
 import { pinnedReference, pinOf, putPin, removePin, unknownPin } from "./usage.js";
-import { decodeManifest, encodeRecord } from "./values.js";
+import { areSoundBytes, encodeRecord } from "./values.js";
 
 /** What is noted of something that was found damaged. */
 export interface QuarantineNote {
@@ -89,20 +89,15 @@ export function faultOfContent(
   return found === digest ? undefined : `the ${kind} hashes to ${found}`;
 }
 
-export function hashOfContent(kind: ContentKind, view: Buffer, digest: Digest): string {
-  if (kind !== "manifest") return digestOf(view, digestAlgorithm(digest));
-  try {
-    return digestOf(decodeManifest(view).bytes, digestAlgorithm(digest));
-  } catch {
-    return "nothing: its envelope is damaged";
-  }
-}
-
 function isDamaged(environment: Environment, tree: TreeName, key: Buffer): boolean {
   const kind = contentKindOf(tree);
   if (kind !== undefined) {
     const { digest } = readDigestKey(key);
     return isHeld(environment, kind, digest) && faultOfContent(environment, kind, digest) !== undefined;
+  }
+  if (tree === "pending" || tree === "programs" || tree === "trees") {
+    const value = environment.tree(tree).get(key);
+    return value !== undefined && !areSoundBytes(value);
   }
   try {
     const isMissing = recordAt(environment, tree, key) === undefined;
@@ -136,10 +131,9 @@ function note(environment: Environment, tree: TreeName, key: Buffer, reason: str
 function dropContent(environment: Environment, kind: ContentKind, digest: Digest): void {
   const key = digestKey(digest);
   // A signature or attestation goes as a whole; the next pull that keeps them fetches it again.
-  const referrers =
-    kind === "manifest" ? [digest] : holdersOf(environment, kind, digest).map(manifestOfHolder);
+  const referrers = kind === "manifest" ? [digest] : manifestsHolding(environment, kind, digest);
   for (const referrer of referrers) dropReferrer(environment, referrer);
-  const holders = holdersOf(environment, kind, digest);
+  const images = kind === "manifest" ? [] : manifestsHolding(environment, kind, digest);
   removeHolders(environment, kind, digest);
   if (kind === "object") {
     removeIndexesOf(environment, digest);
@@ -148,7 +142,7 @@ function dropContent(environment: Environment, kind: ContentKind, digest: Digest
   removeContent(environment, contentTrees[kind], key);
   if (kind === "manifest") {
     if (environment.tree("images").has(key)) markIncomplete(environment, digest);
-  } else for (const holder of holders) markIncomplete(environment, manifestOfHolder(holder));
+  } else for (const image of images) markIncomplete(environment, image);
 }
 
 function dropReferrer(environment: Environment, manifest: Digest): void {

@@ -1,10 +1,23 @@
+import type { Digest } from "../core/digest.js";
 import type { Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
-import { type Bytecode, BytecodeAccess, type BytecodeDescription, type BytecodeOptions } from "./bytecode.js";
+import {
+  type Bytecode,
+  BytecodeAccess,
+  type BytecodeDescription,
+  type BytecodeOptions,
+  type RequireTrusted,
+} from "./bytecode.js";
 import { type CachedImage, describeImageFully, type ImageDetails } from "./catalog.js";
+import { contentAt } from "./content.js";
 import { Environment } from "./environment.js";
 import { type ListFilter, listImages } from "./list.js";
+import type { ReferrerRecord, VerdictRecord } from "./records.js";
+import { referrersOf } from "./referrers.js";
 import { requireReference } from "./require-reference.js";
+import { type TrustedRootRecord, trustedRootOf } from "./trusted-root.js";
+import { decodeManifest, type StoredManifest } from "./values.js";
+import { verdictOf } from "./verdicts.js";
 import { ObjectVerifier } from "./whole.js";
 
 /**
@@ -26,8 +39,13 @@ export class ReadOnlyStore {
   }
 
   /** As `Store.bytecode`. */
-  bytecode(reference: Reference, platform: Platform, options: BytecodeOptions): Bytecode {
-    return this.#bytecode.read(reference, platform, options);
+  bytecode(
+    reference: Reference,
+    platform: Platform,
+    options: BytecodeOptions,
+    requireTrusted?: RequireTrusted,
+  ): Bytecode {
+    return this.#bytecode.read(reference, platform, options, requireTrusted);
   }
 
   withBytecode<T>(
@@ -35,8 +53,9 @@ export class ReadOnlyStore {
     platform: Platform,
     options: BytecodeOptions,
     use: (view: Uint8Array, description: BytecodeDescription) => T,
+    requireTrusted?: RequireTrusted,
   ): T {
-    return this.#bytecode.use(reference, platform, options, use);
+    return this.#bytecode.use(reference, platform, options, use, requireTrusted);
   }
 
   /** As `Store.list`. */
@@ -50,6 +69,32 @@ export class ReadOnlyStore {
     return environment.snapshot(() =>
       describeImageFully(environment, requireReference(environment, reference, platform)),
     );
+  }
+
+  /** As `Store.verdict`. */
+  verdict(root: Digest, policy: string, rule: string): VerdictRecord | undefined {
+    return this.#environment.snapshot(() => verdictOf(this.#environment, root, policy, rule));
+  }
+
+  /** As `Store.trustedRoot`. */
+  trustedRoot(mirror: string): TrustedRootRecord | undefined {
+    return this.#environment.snapshot(() => trustedRootOf(this.#environment, mirror));
+  }
+
+  /** As `Store.referrersOf`. */
+  referrersOf(subject: Digest): ReferrerRecord[] {
+    return this.#environment.snapshot(() => referrersOf(this.#environment, subject));
+  }
+
+  /** As `Store.manifest`. */
+  manifest(digest: Digest): StoredManifest | undefined {
+    const bytes = this.#environment.snapshot(() => contentAt(this.#environment, "manifest", digest));
+    return bytes && decodeManifest(bytes);
+  }
+
+  /** As `Store.blob`. */
+  blob(kind: "config" | "layer", digest: Digest): Buffer | undefined {
+    return this.#environment.snapshot(() => contentAt(this.#environment, kind, digest));
   }
 
   close(): void {

@@ -1,10 +1,11 @@
 import { formatPlatform, type Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
+import type { RequireTrusted } from "./bytecode.js";
 import { decodeRow } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { digestKey, referenceKey } from "./keys.js";
 import { chooseObject, find, type ObjectChoice } from "./lookup.js";
-import type { ObjectEntry, RefRecord, RootRecord } from "./records.js";
+import { type ObjectEntry, type RefRecord, type RootRecord, rootDigestOf } from "./records.js";
 
 /** More than a loader reads by turns. */
 const maxRemembered = 256;
@@ -34,11 +35,22 @@ export class RecentReads {
     this.#environment = environment;
   }
 
-  /** Undefined when the reference is not here. Only inside a snapshot. Throws like `find` and `chooseObject`. */
-  find(reference: Reference, platform: Platform, choice: ObjectChoice): ChosenObject | undefined {
+  /**
+   * Undefined when the reference is not here. Whether it is trusted is asked at every read, and before anything is said
+   * of what is in it. Only inside a snapshot. Throws like `find`, `requireTrusted` and `chooseObject`.
+   */
+  find(
+    reference: Reference,
+    platform: Platform,
+    choice: ObjectChoice,
+    requireTrusted?: RequireTrusted,
+  ): ChosenObject | undefined {
     const name = `${reference} ${formatPlatform(platform)}\0${choice.object ?? ""}\0${choice.program ?? ""}`;
     const known = this.#remembered.get(name);
-    if (known !== undefined && this.#environment.tree("refs").holds(known.key, known.row)) return known;
+    if (known !== undefined && this.#environment.tree("refs").holds(known.key, known.row)) {
+      requireTrusted?.(reference, rootDigestOf(known.record));
+      return known;
+    }
     const key = referenceKey(reference.toString(), formatPlatform(platform));
     const row = this.#environment.tree("refs").get(key);
     // By its digest it may be here under another name, which is looked up each time.
@@ -47,6 +59,7 @@ export class RecentReads {
         ? find(this.#environment, reference, platform)
         : decodeRow<RefRecord>("refs", key, row);
     if (record === undefined) return undefined;
+    requireTrusted?.(reference, rootDigestOf(record));
     const object = chooseObject(reference, record.objects, platform, choice);
     const chosen = { record, object, objectKey: digestKey(object.digest) };
     if (row !== undefined) this.#remember(name, { ...chosen, key, row });

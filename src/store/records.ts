@@ -90,7 +90,24 @@ export interface ReferrerRecord {
   readonly annotations?: Readonly<Record<string, string>> | undefined;
   /** Where it was found, when that was by a tag of its own: cosign's `sha256-….sig`. */
   readonly tag?: string | undefined;
+  /** Whether an index with the subject in it names it too, and itself it names no subject: BuildKit's attestations. */
+  readonly isInIndex?: boolean | undefined;
   readonly blobs: readonly ReferrerBlob[];
+}
+
+/** That a trust policy lets what a root digest names be used. What it refuses is not kept. */
+export interface VerdictRecord {
+  readonly root: Digest;
+  /** The fingerprint of the policy, in hex. */
+  readonly policy: string;
+  /** The scope of the rule that decided; empty for the policy's default. */
+  readonly rule: string;
+  readonly decision: "accept" | "warn";
+  readonly reason: string;
+  /** Who signed, as the policy names them. */
+  readonly signers: readonly string[];
+  /** Milliseconds since 1970. */
+  readonly decidedAt: number;
 }
 
 /** What the ELF of an object says, kept with it. */

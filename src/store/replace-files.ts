@@ -1,8 +1,8 @@
-import { chmodSync, chownSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { chmodSync, chownSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { dataFile, lockFile } from "./directory.js";
-import { dataIdentity, identityOf, syncDirectory, temporaryName } from "./files.js";
-import { ownName } from "./owner-name.js";
+import { dataIdentity, identityOf, syncDirectory } from "./files.js";
+import { writeLockFile } from "./lock-file.js";
 import type { Plan } from "./replacement.js";
 
 /** Puts another data file in the place of the one there is, with its rights. Only with the claim. */
@@ -22,8 +22,7 @@ export function replaceLock(directory: string, plan: Plan): void {
   const path = join(directory, lockFile);
   if (dataIdentity(directory) === plan.data || plan.lock === undefined) return;
   if (identityOf(path) !== plan.lock) return;
-  const made = join(directory, temporaryName("lock", ownName()));
-  writeFileSync(made, "", { mode: 0o600 }); // LMDB fills an empty one.
+  const made = writeLockFile(directory);
   takeRightsOf(path, made);
   renameSync(made, path);
   syncDirectory(directory);

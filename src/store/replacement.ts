@@ -35,6 +35,8 @@ export interface Claim {
   readonly plan: Plan;
   /** Ends the claim: everybody may open what is there now. */
   release(): void;
+  /** Leaves it to the next who comes by, this process included, as if its holder had died: what it began must be finished. */
+  abandon(): void;
 }
 
 export interface Plan {
@@ -52,6 +54,9 @@ const claimName = "replacing";
 /** The longest a process waits for another one's claim. A compaction holds it while it copies only as its last resort. */
 const longestWaitMs = 60_000;
 const pollMs = 5;
+
+/** Claims that this process could not end, on a disk that fails: nobody else sees that it has let go of them. */
+const abandonedClaims = new Set<string>();
 
 export function isClaimed(directory: string): boolean {
   return existsSync(join(directory, claimName));
@@ -80,8 +85,14 @@ export function claimReplacement(
     if (isOneOf(error, "ENOTEMPTY", "EEXIST")) return undefined;
     throw error;
   }
-  syncDirectory(directory);
-  return claimOf(directory, owner, complete);
+  const claim = claimOf(directory, owner, complete);
+  try {
+    syncDirectory(directory);
+  } catch (error) {
+    claim.abandon();
+    throw error;
+  }
+  return claim;
 }
 
 function claimOf(directory: string, owner: string, plan: Plan): Claim {
@@ -89,9 +100,17 @@ function claimOf(directory: string, owner: string, plan: Plan): Claim {
     plan,
     release() {
       const made = join(directory, temporaryName(claimName, owner));
-      renameSync(join(directory, claimName), made);
+      try {
+        renameSync(join(directory, claimName), made);
+      } catch (error) {
+        abandonedClaims.add(owner);
+        throw error;
+      }
       syncDirectory(directory);
       rmSync(made, { recursive: true, force: true });
+    },
+    abandon() {
+      abandonedClaims.add(owner);
     },
   };
 }
@@ -118,12 +137,13 @@ export function waitForReplacement(
 function takeOver(directory: string, mayFinish: (plan: Plan) => boolean): Claim | undefined {
   const claim = join(directory, claimName);
   for (const name of namesIn(claim)) {
-    if (ownerOf(name)?.liveness !== "dead") continue;
+    if (ownerOf(name)?.liveness !== "dead" && !abandonedClaims.has(name)) continue;
     const owner = ownName();
     try {
       const plan = JSON.parse(readFileSync(join(claim, name), "utf8")) as Plan;
       if (!mayFinish(plan)) throw damaged(join(directory, dataFile), plan.fault ?? "it is being moved aside");
       renameSync(join(claim, name), join(claim, owner));
+      abandonedClaims.delete(name);
       return claimOf(directory, owner, plan);
     } catch (error) {
       if (isOneOf(error, "ENOENT")) return undefined; // Another process was first.

@@ -10,9 +10,12 @@ import {
   type BytecodeDescription,
   type BytecodeOptions,
   notCached,
+  type RequireTrusted,
 } from "./bytecode.js";
 import { type CachedImage, describeImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { type Compaction, compact } from "./compact.js";
+import { contentAt } from "./content.js";
+import { Counters } from "./counters.js";
 import type { Recovery } from "./damage.js";
 import { DamagedRow, decodeRow, recordAt, soundRecordAt } from "./damaged-row.js";
 import { type Usage, usageOf } from "./disk-usage.js";
@@ -22,7 +25,6 @@ import type { Removed } from "./evict.js";
 import { GroupCommit } from "./group-commit.js";
 import {
   type ContentKind,
-  contentTrees,
   holdersOf,
   isHeld,
   manifestOfHolder,
@@ -37,9 +39,10 @@ import { Leases } from "./leases.js";
 import { type ListFilter, listImages } from "./list.js";
 import { find, findReference } from "./lookup.js";
 import { abandonLost, type LostReference, lostReferences } from "./lost.js";
+import { type Metrics, metricsOf } from "./metrics.js";
 import { type PruneOptions, type PruneResult, prune } from "./prune.js";
-import { type Publication, type PublishedBlob, publish, putReference } from "./publish.js";
-import { hashOfContent, quarantine } from "./quarantine.js";
+import { type Approval, type Publication, type PublishedBlob, publish, putReference } from "./publish.js";
+import { quarantine } from "./quarantine.js";
 import {
   type BlobEntry,
   type ImageRecord,
@@ -50,13 +53,16 @@ import {
   type RefRecord,
   type RootRecord,
   rootDigestOf,
+  type VerdictRecord,
 } from "./records.js";
 import { type PublishedReferrer, putReferrers, referrersOf } from "./referrers.js";
 import { repositories, tagsOf } from "./repositories.js";
 import { requireReference } from "./require-reference.js";
 import { Scrub, type ScrubOptions, type ScrubReport } from "./scrub/scrub.js";
+import { putTrustedRoot, type TrustedRootRecord, trustedRootOf } from "./trusted-root.js";
 import { noteUse, pinOf, putPin, removePin } from "./usage.js";
 import { decodeManifest, encodeRecord, type StoredManifest } from "./values.js";
+import { putVerdict, verdictOf } from "./verdicts.js";
 import { isRootWhole, isWhole, ObjectVerifier } from "./whole.js";
 
 export type BlobKind = "config" | "layer";
@@ -85,6 +91,8 @@ export class Store {
   readonly #budget: Budget | undefined;
   /** How registries want to be authenticated to. */
   readonly hosts: HostMemory;
+  /** What happens to the cache, for monitoring. */
+  readonly counters: Counters;
 
   private constructor(environment: Environment, limits: Limits, budget: Budget | undefined) {
     this.#environment = environment;
@@ -93,6 +101,7 @@ export class Store {
     this.#objects = new ObjectVerifier();
     this.#bytecode = new BytecodeAccess(environment, this.#objects);
     this.hosts = new HostMemory(environment);
+    this.counters = new Counters(environment);
   }
 
   /** See `Environment.open`. */
@@ -102,6 +111,11 @@ export class Store {
 
   get directory(): string {
     return this.#environment.directory;
+  }
+
+  /** For what keeps a state of its own in the database. */
+  get environment(): Environment {
+    return this.#environment;
   }
 
   /** That the files were damaged when they were opened, and what became of them. */
@@ -146,7 +160,35 @@ export class Store {
   }
 
   publish(publication: Publication): RefRecord {
-    return publish(this.#environment, publication, this.#budget);
+    const { approval } = publication;
+    if (approval === undefined) return publish(this.#environment, publication, this.#budget);
+    return this.#environment.commit(() => {
+      const record = publish(this.#environment, publication, this.#budget);
+      this.approve(approval);
+      return record;
+    });
+  }
+
+  /** Keeps that a trust policy lets an image be used, and what signs it; nothing, when it has been removed meanwhile. */
+  approve({ verdict, referrers }: Approval): void {
+    this.#environment.commit(() => {
+      putReferrers(this.#environment, verdict.root, referrers, this.#budget);
+      putVerdict(this.#environment, verdict);
+    });
+  }
+
+  /** That this rule of this policy lets the root be used, if that has been decided while it is here. */
+  verdict(root: Digest, policy: string, rule: string): VerdictRecord | undefined {
+    return this.#environment.snapshot(() => verdictOf(this.#environment, root, policy, rule));
+  }
+
+  /** Sigstore's trusted root as its mirror was last found to have it. */
+  trustedRoot(mirror: string): TrustedRootRecord | undefined {
+    return this.#environment.snapshot(() => trustedRootOf(this.#environment, mirror));
+  }
+
+  keepTrustedRoot(mirror: string, record: TrustedRootRecord): void {
+    this.#environment.commit(() => putTrustedRoot(this.#environment, mirror, record));
   }
 
   /**
@@ -186,6 +228,11 @@ export class Store {
 
   usage(): Usage {
     return this.#read((environment) => usageOf(environment, this.#budget));
+  }
+
+  /** See `Metrics`. */
+  metrics(): Metrics {
+    return this.#read((environment) => metricsOf(environment, this.counters.all(), this.#budget));
   }
 
   /**
@@ -287,8 +334,13 @@ export class Store {
   }
 
   /** A copy of an object's bytes, re-hashed. Throws NOT_CACHED, CACHE_CORRUPT, or USAGE when the choice is not unique. */
-  bytecode(reference: Reference, platform: Platform, options: BytecodeOptions): Bytecode {
-    return this.#noticing(() => this.#bytecode.read(reference, platform, options));
+  bytecode(
+    reference: Reference,
+    platform: Platform,
+    options: BytecodeOptions,
+    requireTrusted?: RequireTrusted,
+  ): Bytecode {
+    return this.#noticing(() => this.#bytecode.read(reference, platform, options, requireTrusted));
   }
 
   withBytecode<T>(
@@ -296,8 +348,9 @@ export class Store {
     platform: Platform,
     options: BytecodeOptions,
     use: (view: Uint8Array, description: BytecodeDescription) => T,
+    requireTrusted?: RequireTrusted,
   ): T {
-    return this.#noticing(() => this.#bytecode.use(reference, platform, options, use));
+    return this.#noticing(() => this.#bytecode.use(reference, platform, options, use, requireTrusted));
   }
 
   /** Removes a reference, on one platform or on all, with all that nothing else needs. Throws NOT_CACHED. */
@@ -348,6 +401,17 @@ export class Store {
     );
   }
 
+  /** What is here, by name alone and each once: nothing but keys is read, and a name too long for a key is left out. */
+  referenceNames(): string[] {
+    const names = this.#read((environment) =>
+      environment
+        .tree("refs")
+        .keys()
+        .flatMap((key) => readReferenceKey(key).reference ?? []),
+    );
+    return [...new Set(names)];
+  }
+
   /** The platforms that the reference is here for. */
   platformsOf(reference: Reference): Platform[] {
     return this.#read((environment) =>
@@ -388,6 +452,7 @@ export class Store {
 
   close(): void {
     this.#leases.close();
+    this.counters.flush();
     this.#environment.close();
   }
 
@@ -414,7 +479,10 @@ export class Store {
     try {
       return read();
     } catch (error) {
-      if (error instanceof DamagedRow && !this.#environment.isReadOnly) quarantine(this.#environment, error);
+      if (error instanceof DamagedRow && !this.#environment.isReadOnly) {
+        this.counters.add("verifyFailures.cache");
+        quarantine(this.#environment, error);
+      }
       throw error;
     }
   }
@@ -449,13 +517,7 @@ export class Store {
   }
 
   #content(kind: ContentKind, digest: Digest): Buffer | undefined {
-    return this.#read((environment) => {
-      if (!isHeld(environment, kind, digest)) return undefined;
-      const tree = contentTrees[kind];
-      const bytes = environment.tree(tree).get(digestKey(digest));
-      if (bytes !== undefined && hashOfContent(kind, bytes, digest) === digest) return bytes;
-      throw new DamagedRow(tree, digestKey(digest), `the ${kind} ${digest} is damaged in the cache`);
-    });
+    return this.#read((environment) => contentAt(environment, kind, digest));
   }
 
   #requireAnyPlatform(reference: Reference): void {

@@ -15,12 +15,14 @@ export const treeNames = [
   "byMap",
   "heldBy",
   "referrers",
+  "verdicts",
   "usage",
   "hosts",
   "leases",
   "quarantine",
   "pending",
   "programs",
+  "trees",
 ] as const;
 
 export type TreeName = (typeof treeNames)[number];
@@ -32,6 +34,7 @@ export type TreeName = (typeof treeNames)[number];
 export class Tree {
   readonly #database: Database<Buffer, Buffer>;
 
+  /** @internal So that the package's types do not need lmdb's, which strict programs refuse. */
   constructor(database: Database<Buffer, Buffer>) {
     this.#database = database;
   }
@@ -94,6 +97,14 @@ export class Tree {
   hasPrefix(prefix: Buffer): boolean {
     for (const _ of this.#database.getKeys({ start: prefix, ...endOf(prefix), limit: 1 })) return true;
     return false;
+  }
+
+  /** The first of the keys that come after all those with the prefix. */
+  firstKeyBehind(prefix: Buffer): Buffer | undefined {
+    const { end } = endOf(prefix);
+    if (end === undefined) return undefined;
+    for (const key of this.#database.getKeys({ start: end, limit: 1 })) return key;
+    return undefined;
   }
 
   get size(): number {

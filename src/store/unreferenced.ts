@@ -4,6 +4,7 @@ import type { Environment } from "./environment.js";
 import type { Batch, Read, Removed } from "./evict.js";
 import { type ContentKind, holdersOf, removeFromAll } from "./holders.js";
 import { digestKey, readDigestKey, subjectOfHolder } from "./keys.js";
+import { isLoadedHolder, isProgramHolder } from "./program-keys.js";
 import type { ImageRecord, RefRecord } from "./records.js";
 import { allReferrersOf } from "./referrers.js";
 import { decodeRecord } from "./values.js";
@@ -78,8 +79,9 @@ function isNeeded(environment: Environment, kind: ContentKind, digest: Digest): 
   return holdersOf(environment, kind, digest).some((holder) => isAlive(environment, holder));
 }
 
-/** A reference that is here, what a needed manifest is said of, or a manifest that is needed. */
+/** A program that is loaded, a reference that is here, what a needed manifest is said of, or a manifest that is needed. */
 function isAlive(environment: Environment, holder: Buffer): boolean {
+  if (isProgramHolder(holder)) return isLoadedHolder(environment, holder);
   const subject = subjectOfHolder(holder);
   if (subject !== undefined) return isNeeded(environment, "manifest", subject);
   if (environment.tree("refs").has(holder)) return true;

@@ -1,4 +1,5 @@
 import type { Digest } from "../core/digest.js";
+import { noteClock } from "./clock.js";
 import { soundRecordAt } from "./damaged-row.js";
 import type { Environment } from "./environment.js";
 import { digestKey, readDigestKey, readReferenceKey, referencePrefix } from "./keys.js";
@@ -35,7 +36,7 @@ export function lastUsedAt(environment: Environment, manifest: Digest): number |
   return row && decodeTime(row);
 }
 
-/** Notes a use; `now` is in milliseconds since 1970. A clock that went backwards is believed. */
+/** Notes a use; `now` is in milliseconds since 1970. A clock that went backwards is believed; see clock.ts. */
 export function noteUse(environment: Environment, manifest: Digest, now: number): void {
   const last = lastUsedAt(environment, manifest);
   if (last !== undefined && Math.abs(now - last) < useBucketMs) return;
@@ -49,6 +50,7 @@ export function putLastUse(environment: Environment, manifest: Digest, time: num
   removeLastUse(environment, manifest);
   environment.tree("usage").put(digestKey(manifest), encodeTime(time));
   environment.tree("usage").put(orderKey(time, manifest), present);
+  noteClock(environment);
 }
 
 /** Only inside `commit`. */

@@ -16,11 +16,30 @@ export function encodeRecord(record: object): Buffer {
 /** The record as it was encoded; it was checked before it was written, so its shape is taken on trust. Throws CACHE_CORRUPT. */
 export function decodeRecord<T>(value: Buffer): T {
   requireVersion(value);
-  const json = value.subarray(5);
-  if (value.length < 5 || value.readUInt32BE(1) !== crc32(json)) {
+  if (value.length < 5 || value.readUInt32BE(1) !== crc32(value.subarray(5))) {
     throw new BpfcacheError("CACHE_CORRUPT", "a record of the database is damaged");
   }
-  return JSON.parse(json.toString()) as T;
+  return JSON.parse(value.toString("utf8", 5)) as T;
+}
+
+/** The same around bytes that are not ours to understand. */
+export function encodeBytes(bytes: Uint8Array): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt8(formatVersion, 0);
+  head.writeUInt32BE(crc32(bytes), 1);
+  return Buffer.concat([head, bytes]);
+}
+
+/** Throws CACHE_CORRUPT. */
+export function decodeBytes(value: Buffer): Buffer {
+  if (!areSoundBytes(value)) throw new BpfcacheError("CACHE_CORRUPT", "a value of the database is damaged");
+  return value.subarray(5);
+}
+
+export function areSoundBytes(value: Buffer): boolean {
+  return (
+    value.length >= 5 && value[0] === formatVersion && value.readUInt32BE(1) === crc32(value.subarray(5))
+  );
 }
 
 export interface StoredManifest {

@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import type { BytecodeCache } from "../../src/cache.js";
 import { digestOf } from "../../src/core/digest.js";
+import type { CacheOptions } from "../../src/options.js";
 import { openTestCache, temporaryDirectory } from "../pull/support.js";
 import { type TestRoot, writeLayout } from "../support/image-builder.js";
 
@@ -10,10 +11,10 @@ export type Images = Readonly<Record<string, TestRoot>>;
 /** A cache with these images, taken in one after the other in the order given. */
 export async function cacheWith(
   images: Images,
-  options: { readonly directory?: string; readonly allPlatforms?: boolean } = {},
+  { allPlatforms = false, ...options }: CacheOptions & { readonly allPlatforms?: boolean } = {},
 ): Promise<BytecodeCache> {
-  const cache = await openTestCache(options.directory === undefined ? {} : { directory: options.directory });
-  await seedImages(cache, images, options);
+  const cache = await openTestCache(options);
+  await seedImages(cache, images, { allPlatforms });
   return cache;
 }
 

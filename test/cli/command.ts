@@ -17,6 +17,12 @@ if (!existsSync(mainProgram)) throw new Error("build first: npm run build");
 export class User {
   readonly #home = new TemporaryDirectory();
   readonly cache = this.#home.join("cache");
+  readonly #variables: NodeJS.ProcessEnv;
+
+  /** With some variables of their own. */
+  constructor(variables: NodeJS.ProcessEnv = {}) {
+    this.#variables = variables;
+  }
 
   /** Runs `bpfcache ARGS` to its end. */
   bpfcache(args: readonly string[], options: { readonly input?: string } = {}): Promise<Ended> {
@@ -53,6 +59,7 @@ export class User {
       BPFCACHE_DIR: this.cache,
       NODE: process.execPath,
       MAIN: mainProgram,
+      ...this.#variables,
     };
   }
 

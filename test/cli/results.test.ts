@@ -91,7 +91,7 @@ describe("the result of", () => {
   it("prefetch counts what was cached", async () => {
     using other = new User();
     const text = await succeed(["prefetch", reference, twoObjects], other);
-    expect(text).toMatch(/^2 cached, 7 requests, [\d.]+ KiB\n$/);
+    expect(text).toMatch(/^2 cached, 7 requests, [\d.]+ KiB in [\d.]+ s\n$/);
   });
 
   it("prefetch --json has the documented keys", async () => {

@@ -59,6 +59,15 @@ describe("prune and usage", () => {
     expect(limits).toEqual({ maxBytes: 1_000, highBytes: 900, lowBytes: 750 });
   });
 
+  it("usage --format prometheus has what earlier processes counted, and what is here", async () => {
+    const text = await succeed(["usage", "--format", "prometheus"]);
+    expect(text).toContain(
+      '# TYPE bpfcache_misses_total counter\nbpfcache_misses_total{reason="absent"} 3\n',
+    );
+    expect(text).toMatch(/^bpfcache_references 3$/m);
+    expect(json(await succeed(["usage", "--format", "prometheus", "--json"])).counters.published).toBe(3);
+  });
+
   it("prune --dry-run says what would go, and leaves it", async () => {
     const text = await succeed(["prune", "--max-size", "0", "--dry-run"]);
     expect(text).toMatch(/^REMOVED +PLATFORM +FREED +WHY$/m);

@@ -89,23 +89,6 @@ describe("progress", () => {
 const noTerminal = requireTools("script");
 
 describe.skipIf(noTerminal)(`on a terminal${noTerminal ?? ""}`, () => {
-  it("progress is one line that is rewritten in place", async () => {
-    using user = new User();
-    const { status, stdout: shown } = await user.onTerminal(["prefetch", ...references, ...amd64]);
-    expect(status).toBe(0);
-    expect(shown).toContain(`\r${esc}[2K`);
-    const drawn = shown.split(`\r${esc}[2K`);
-    expect(drawn.some((line) => /^\d+ done, .*B {2}127\.0\.0\.1/.test(line))).toBe(true);
-  });
-
-  it("nothing of the live line stays", async () => {
-    using user = new User();
-    const { stdout: shown } = await user.onTerminal(["prefetch", ...references, ...amd64]);
-    const lines = screenOf(shown);
-    expect(lines.slice(0, 3).sort()).toEqual(references.map((reference) => `cached ${reference}`).sort());
-    expect(lines.slice(3)).toEqual([expect.stringMatching(/^3 cached, /), ""]);
-  });
-
   it("progress is plain when asked to be", async () => {
     using user = new User();
     const { stdout: shown } = await user.onTerminal([
@@ -116,16 +99,6 @@ describe.skipIf(noTerminal)(`on a terminal${noTerminal ?? ""}`, () => {
       ...amd64,
     ]);
     expect(shown).not.toContain(esc);
-  });
-
-  it("the live line does not go beyond the edge", async () => {
-    using user = new User();
-    const long = `org/${"long-name-".repeat(12)}x:v1`;
-    registry.add(long, sampleImage());
-    const { stdout: shown } = await user.onTerminal(["pull", registry.reference(long), ...amd64]);
-    const live = shown.split(`\r${esc}[2K`).filter((line) => /^\d+ done, /.test(line));
-    expect(live.length).toBeGreaterThan(0);
-    for (const line of live) expect(line.length).toBeLessThan(80);
   });
 
   it("cat refuses to write bytecode to it", async () => {
@@ -146,16 +119,10 @@ describe.skipIf(noTerminal)(`on a terminal${noTerminal ?? ""}`, () => {
     await user.bpfcache(["pull", registry.reference("org/evil:v1"), ...amd64]);
     const { stdout: shown } = await user.onTerminal(["inspect", registry.reference("org/evil:v1"), ...amd64]);
     expect(shown).toContain("label");
-    expect(shown).not.toContain(esc);
+    // Colours are the command's own; what clears a screen or sets a title would be the image's.
+    expect(shown.replaceAll(new RegExp(`${esc}\\[\\d+m`, "g"), "")).not.toContain(esc);
+    expect(shown).not.toContain("\u0007");
   });
-
-  /** The lines a terminal shows in the end: what was erased is gone. */
-  function screenOf(output: string): string[] {
-    return output.split("\n").map((line) => {
-      const kept = line.replace(/\r$/, "").split(`${esc}[2K`).at(-1) ?? "";
-      return kept.split("\r").at(-1) ?? "";
-    });
-  }
 });
 
 describe("a pipe that is closed early", () => {

@@ -4,9 +4,11 @@ import { gzipSync } from "node:zlib";
 import type { ByteOrder } from "../../src/core/platform.js";
 import { readSections } from "../../src/image/elf/section-table.js";
 import { entry, gnuLongName, pax, tar } from "../image/archive/tar-builder.js";
+import { sampleFrames, uncheckedFrames } from "../image/archive/zstd/samples.js";
 import { BtfBuilder } from "../image/btf/btf-builder.js";
 import { buildElf, code, number, programSymbol } from "../image/elf/elf-builder.js";
 import { objectWithGlobals } from "../image/elf/globals-sample.js";
+import { skippableFrame, zstd } from "../support/zstd.js";
 import { vocabularyOf } from "./mutate-json.js";
 
 const examples = fileURLToPath(new URL("../../examples/bpf/objects/", import.meta.url));
@@ -167,6 +169,20 @@ export const gzips: readonly Buffer[] = [
       .slice(0, 1)
       .flatMap((archive) => [gzipSync(archive.subarray(0, 600)), gzipSync(archive.subarray(600))]),
   ),
+];
+
+/** Frames of each kind: packed hard, in blocks that build on each other, not packed, several with others between. */
+export const zstds: readonly Buffer[] = [
+  ...sampleFrames,
+  ...uncheckedFrames,
+  zstd(archives[1] ?? Buffer.alloc(0)),
+  Buffer.concat([
+    skippableFrame(Buffer.from("skipped")),
+    ...archives
+      .slice(0, 1)
+      .flatMap((archive) => [zstd(archive.subarray(0, 600)), zstd(archive.subarray(600))]),
+    skippableFrame(Buffer.alloc(30), 3),
+  ]),
 ];
 
 const digest = (digit: string): string => `sha256:${digit.repeat(64)}`;

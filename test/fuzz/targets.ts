@@ -8,6 +8,7 @@ import { setGlobals } from "../../src/image/elf/set-globals.js";
 import { readBytecodeLabels } from "../../src/image/labels.js";
 import { parseManifest } from "../../src/image/manifest.js";
 import { withChecksum } from "../image/archive/tar-builder.js";
+import { zstd } from "../support/zstd.js";
 import { mutantImage, readImage } from "./images.js";
 import { mutate, type Random } from "./mutate.js";
 import { mutateJson } from "./mutate-json.js";
@@ -23,6 +24,7 @@ import {
   objects,
   programLabel,
   vocabulary,
+  zstds,
 } from "./seeds.js";
 
 /** A reader of hostile input: makes one from numbers, and reads it. */
@@ -46,11 +48,11 @@ const limits = withLimits({ inflatedBytes: 4 * 1024 * 1024, objectBytes: 2 * 102
 export const targets: readonly Target[] = [
   {
     name: "elf",
-    share: 21,
+    share: 18,
     make: (random) => mutate(pick(objects, random), random, objects),
     read: readBpfObject,
   },
-  { name: "btf", share: 18, make: (random) => aroundMutant(btfs, random, objectAround), read: readBpfObject },
+  { name: "btf", share: 16, make: (random) => aroundMutant(btfs, random, objectAround), read: readBpfObject },
   {
     name: "btf.ext",
     share: 3,
@@ -71,11 +73,13 @@ export const targets: readonly Target[] = [
   { name: "tar", share: 12, make: (random) => mutantArchive(random), read: readArchive },
   {
     name: "tar.gz",
-    share: 8,
+    share: 5,
     make: (random) => gzipSync(mutantArchive(random), { level: 1 }),
     read: readArchive,
   },
-  { name: "gzip", share: 6, make: (random) => mutate(pick(gzips, random), random, gzips), read: readArchive },
+  { name: "gzip", share: 5, make: (random) => mutate(pick(gzips, random), random, gzips), read: readArchive },
+  { name: "zstd", share: 7, make: (random) => mutate(pick(zstds, random), random, zstds), read: readArchive },
+  { name: "tar.zst", share: 2, make: (random) => zstd(mutantArchive(random)), read: readArchive },
   {
     name: "manifest",
     share: 8,

@@ -57,6 +57,30 @@ function legacySignature(n = 1): TestImage {
   });
 }
 
+/** An index as BuildKit writes it: the image, and what attests it under a platform that is none. */
+function buildKitIndex(
+  image: TestImage,
+  attestations: readonly { readonly image: TestImage; readonly about: Content }[],
+): TestRoot {
+  return imageIndex([
+    { image },
+    ...attestations.map(({ image, about }) => ({
+      image,
+      platform: "unknown/unknown",
+      annotations: {
+        "vnd.docker.reference.type": "attestation-manifest",
+        "vnd.docker.reference.digest": about.digest,
+      },
+    })),
+  ]);
+}
+
+const attestation = artifact({
+  config: { mediaType: mediaTypes.ociConfig, bytes: '{"architecture":"unknown","os":"unknown"}' },
+  layers: layer("application/vnd.in-toto+json"),
+});
+const attested = buildKitIndex(signed, [{ image: attestation, about: signed.manifest }]);
+
 interface Site {
   readonly registry: TestRegistry;
   readonly cache: BytecodeCache;
@@ -223,6 +247,39 @@ describe("what refers to an image", () => {
       [signed.manifest.digest, "SPDX SBOM"],
       [sbom.manifest.digest, "sigstore bundle"],
     ]);
+  });
+
+  it("is kept of BuildKit's attestations, which only the image's own index ties to it (D3, F14)", async () => {
+    const site = await startSite(attested);
+    const { requests } = await site.pull();
+    expect(requests).toBe(site.registry.requests.length);
+    expect(site.kept()).toMatchObject([
+      {
+        subject: signed.manifest.digest,
+        digest: attestation.manifest.digest,
+        kind: "in-toto attestation",
+        isInIndex: true,
+      },
+    ]);
+    expect([site.warnings, site.cache.list().length]).toEqual([[], 1]);
+    site.registry.forget();
+    await site.pull();
+    expect(site.registry.requests.filter(({ kind }) => kind === "blob")).toEqual([]);
+    site.cache.remove(site.reference);
+    expect(site.cache.usage().bytes).toBe(0);
+  });
+
+  it("is not BuildKit's attestation of another platform, nor one that names another image itself", async () => {
+    const other = imageNamed("other");
+    const lying = artifact({ layers: layer("application/vnd.in-toto+json", "1"), subject: other.manifest });
+    const foreign = buildKitIndex(signed, [
+      { image: attestation, about: other.manifest },
+      { image: lying, about: signed.manifest },
+    ]);
+    const site = await startSite(foreign);
+    await site.pull();
+    expect(site.kept()).toEqual([]);
+    expect(site.warnings).toEqual([expect.stringContaining(`it refers to ${other.manifest.digest}`)]);
   });
 
   it("is not asked for as an image, with or without the registry", async () => {

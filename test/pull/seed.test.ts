@@ -4,12 +4,61 @@ import { describe, expect, it } from "vitest";
 import { digestOf } from "../../src/core/digest.js";
 import type { CacheEvent } from "../../src/core/events.js";
 import { layoutTar } from "../support/archives.js";
-import { gzip, minimalBpfElf, writeLayout } from "../support/image-builder.js";
+import { type ArtifactOptions, artifact } from "../support/artifact-builder.js";
+import {
+  gzip,
+  imageIndex,
+  minimalBpfElf,
+  type TestImage,
+  type TestRoot,
+  writeLayout,
+} from "../support/image-builder.js";
+import type { LayoutEntry } from "../support/layout.js";
 import { failureOf, imageNamed, openTestCache, rowsIn, temporaryDirectory } from "./support.js";
 
 const nameOf = (program: string): string => `quay.io/org/${program}:v1`;
 const tarOf = (...programs: readonly string[]): Buffer =>
   layoutTar(programs.map((program) => ({ name: nameOf(program), root: imageNamed(program) })));
+
+/** An index as BuildKit writes it, with one image, and the layout's entries for what else refers to the two. */
+function referrersInLayout(image: TestImage): { about: TestRoot; entries: LayoutEntry[] } {
+  const statement = (mediaType: string, options: ArtifactOptions = {}): TestImage =>
+    artifact({ layers: [{ mediaType, bytes: JSON.stringify(options) }], ...options });
+  const bundle = "application/vnd.dev.sigstore.bundle.v0.3+json";
+  const simpleSigning = "application/vnd.dev.cosign.simplesigning.v1+json";
+  const annotations = {
+    "vnd.docker.reference.type": "attestation-manifest",
+    "vnd.docker.reference.digest": image.root.digest,
+  };
+  const attestation = statement("application/vnd.in-toto+json");
+  const about = imageIndex([{ image }, { image: attestation, platform: "unknown/unknown", annotations }]);
+  const subject = about.root;
+  const tag = (digest: string): string => digest.replace(":", "-");
+  const inList = statement(bundle, { artifactType: bundle, subject, annotations: { in: "list" } });
+  return {
+    about,
+    entries: [
+      { name: `${tag(subject.digest)}.sig`, root: statement(simpleSigning) },
+      {
+        root: statement(simpleSigning, {
+          config: { mediaType: "application/vnd.dev.cosign.artifact.sig.v1+json", bytes: "{}" },
+          subject: image.root,
+        }),
+      },
+      { root: statement(bundle, { artifactType: bundle, subject }) },
+      {
+        root: statement("application/jose+json", {
+          artifactType: "application/vnd.cncf.notary.signature",
+          subject,
+        }),
+      },
+      {
+        name: tag(subject.digest),
+        root: imageIndex([{ image: inList, platform: "" }]),
+      },
+    ],
+  };
+}
 
 function fileWith(bytes: Uint8Array, name = "file"): string {
   const path = join(temporaryDirectory(), name);
@@ -86,6 +135,39 @@ describe("seeding", () => {
       },
     ]);
     expect(await failureOf(cache.seed([path]))).toMatchObject({ code: "USAGE" });
+  });
+
+  it("keeps what refers to an image with it, and lists none of that as an image (F11 to F15)", async () => {
+    const image = imageNamed("a");
+    const { about, entries } = referrersInLayout(image);
+    const archive = layoutTar([{ name: nameOf("a"), root: about }, ...entries]);
+    const cache = await openTestCache();
+    const { images, failed } = await cache.seed([fileWith(archive)]);
+    expect([images.map(({ reference }) => reference), failed]).toEqual([[nameOf("a")], []]);
+    expect(cache.list().map(({ reference }) => reference)).toEqual([nameOf("a")]);
+    const kinds = cache.inspect(nameOf("a")).referrers.map(({ subject, kind }) => [kind, subject]);
+    expect(kinds.sort()).toEqual(
+      [
+        ["cosign signature", image.root.digest],
+        ["cosign signature", about.root.digest],
+        ["in-toto attestation", image.root.digest],
+        ["notation signature", about.root.digest],
+        ["sigstore bundle", about.root.digest],
+        ["sigstore bundle", about.root.digest],
+      ].sort(),
+    );
+  });
+
+  it("keeps them over an export and another seed", async () => {
+    const { about, entries } = referrersInLayout(imageNamed("a"));
+    const cache = await openTestCache();
+    await cache.seed([fileWith(layoutTar([{ name: nameOf("a"), root: about }, ...entries]))]);
+    const output = join(temporaryDirectory(), "export.tar");
+    await cache.export([nameOf("a")], { output });
+    const other = await openTestCache();
+    await other.seed([output]);
+    expect(other.inspect(nameOf("a")).referrers).toEqual(cache.inspect(nameOf("a")).referrers);
+    expect(other.list().map(({ reference }) => reference)).toEqual([nameOf("a")]);
   });
 
   it("reads no blob of what is here already", async () => {

@@ -10,6 +10,7 @@ import { artifact, gadget, gadgetTypes } from "../support/artifact-builder.js";
 import {
   bpfmanLabels,
   bytecodeImage,
+  content,
   gzip,
   imageIndex,
   minimalBpfElf,
@@ -19,6 +20,7 @@ import {
 } from "../support/image-builder.js";
 import { requireTools } from "../support/tools.js";
 import { customSection, wasmModule } from "../support/wasm.js";
+import { zstd } from "../support/zstd.js";
 
 // Each shape twice: as the tests elsewhere generate it, and as the real oras makes it. Both must read the same.
 
@@ -30,12 +32,17 @@ const repository = "example.org/prog";
 const elf = minimalBpfElf();
 const big = minimalBpfElf({ order: "big" });
 const tar = tarOf([{ path: "program.o", bytes: elf }]);
-const configOf = (labels: Readonly<Record<string, string>>): string =>
+const twoObjects = tarOf([
+  { path: "a.o", bytes: elf },
+  { path: "b.o", bytes: minimalBpfElf({ programs: [{ name: "pass" }, { name: "other" }] }) },
+]);
+const climbing = tarOf([{ path: "../program.o", bytes: elf }]);
+const configOf = (labels: Readonly<Record<string, string>>, diffId: string): string =>
   JSON.stringify({
     architecture: "amd64",
     os: "linux",
     config: { Labels: labels },
-    rootfs: { type: "layers", diff_ids: [digestOf(tar)] },
+    rootfs: { type: "layers", diff_ids: [diffId] },
   });
 const octets = "application/octet-stream";
 
@@ -128,12 +135,23 @@ const yaml = "name: trace\n";
 const wasm = wasmModule([customSection("probe.o", elf)]);
 const library = minimalBpfElf({ machine: 62, type: 3 });
 
-function pushConfigured(shape: Readonly<Record<string, string>>) {
+/** Pushes a container image with these labels and one layer. */
+function pushConfigured(
+  shape: Readonly<Record<string, string>>,
+  layer: Uint8Array = gzip(tar),
+  mediaType: string = layerGzip,
+  archive: Uint8Array = tar,
+) {
   return (workshop: Workshop): Promise<unknown> => {
-    workshop.write({ "config.json": configOf(shape), "layer.tgz": gzip(tar) });
+    workshop.write({ "config.json": configOf(shape, digestOf(archive)), layer });
     const config = `config.json:${mediaTypes.ociConfig}`;
-    return workshop.push("v1", "--config", config, `layer.tgz:${layerGzip}`);
+    return workshop.push("v1", "--config", config, `layer:${mediaType}`);
   };
+}
+
+/** Pushes the blobs and manifests as they are: what `oras push` and `oras attach` cannot make. */
+function pushAsIs(root: TestRoot) {
+  return (workshop: Workshop): Promise<unknown> => workshop.pushManifest("v1", root);
 }
 
 /** Pushes files as layers of these types. */
@@ -204,7 +222,105 @@ const cosign = artifact({
   ],
 });
 
+const cosignReferrer = artifact({
+  config: { mediaType: "application/vnd.dev.cosign.artifact.sig.v1+json", bytes: "{}" },
+  layers: [{ mediaType: "application/vnd.dev.cosign.simplesigning.v1+json", bytes: "{}" }],
+  subject: subject.manifest,
+});
+const notationConfig = artifact({
+  config: { mediaType: notation, bytes: "{}" },
+  layers: [{ mediaType: "application/jose+json", bytes: "{}" }],
+  subject: subject.manifest,
+});
+const bundles = ["{}", "[]"].map((bytes) =>
+  artifact({ artifactType: bundle, layers: [{ mediaType: bundle, bytes }], subject: subject.manifest }),
+);
+const listOfBundles = imageIndex(
+  bundles.map((image) => ({ image, platform: "" })),
+  {
+    editIndex: (index) => ({
+      ...index,
+      manifests: index.manifests.map((entry) => ({ ...entry, artifactType: mediaTypes.ociEmpty })),
+    }),
+  },
+);
+const amd64 = bytecodeImage({ labels });
+const withAttestation = imageIndex([
+  {
+    image: artifact({
+      config: { mediaType: mediaTypes.ociConfig, bytes: '{"architecture":"unknown","os":"unknown"}' },
+      layers: [{ mediaType: "application/vnd.in-toto+json", bytes: "{}" }],
+    }),
+    platform: "unknown/unknown",
+    annotations: {
+      "vnd.docker.reference.type": "attestation-manifest",
+      "vnd.docker.reference.digest": amd64.manifest.digest,
+    },
+  },
+  { image: amd64 },
+  { image: bytecodeImage({ labels, platform: "linux/arm64" }) },
+]);
+const packed = (layer: Uint8Array, mediaType: string) =>
+  bytecodeImage({ labels, layers: [content(layer, mediaType)] });
+
 const shapes: readonly Shape[] = [
+  {
+    what: "an index with what BuildKit attests (D3)",
+    generated: withAttestation,
+    make: pushAsIs(withAttestation),
+    reads: { format: "bpfman", objects: [["program.o", digestOf(elf), digestOf(gzip(tar))]] },
+  },
+  {
+    what: "a container image with a plain layer (D17)",
+    generated: packed(tar, mediaTypes.ociLayerTar),
+    make: pushConfigured(labels, tar, mediaTypes.ociLayerTar),
+    reads: { format: "bpfman", objects: [["program.o", digestOf(elf), digestOf(tar)]] },
+  },
+  {
+    what: "a container image with a zstd layer (D17)",
+    generated: packed(zstd(tar), `${mediaTypes.ociLayerTar}+zstd`),
+    make: pushConfigured(labels, zstd(tar), `${mediaTypes.ociLayerTar}+zstd`),
+    reads: { format: "bpfman", objects: [["program.o", digestOf(elf), digestOf(zstd(tar))]] },
+  },
+  {
+    what: "a container image with two objects and no label to choose by (D18)",
+    generated: packed(gzip(twoObjects), layerGzip),
+    make: pushConfigured(labels, gzip(twoObjects), layerGzip, twoObjects),
+    reads: { format: "bpfman", objects: [{ 0: "a.o" }, { 0: "b.o" }] },
+  },
+  {
+    what: "a container image whose layer climbs out (D18)",
+    generated: packed(gzip(climbing), layerGzip),
+    make: pushConfigured(labels, gzip(climbing), layerGzip, climbing),
+    reads: { code: "INVALID_IMAGE", message: expect.stringContaining("leads out of the layer") },
+  },
+  {
+    what: "a signature of cosign as a referrer (D14)",
+    generated: cosignReferrer,
+    make: pushAsIs(cosignReferrer),
+    reads: {
+      code: "INVALID_IMAGE",
+      message: `this is a signature, not an image: cosign's, signing ${subject.manifest.digest}`,
+    },
+  },
+  {
+    what: "a list of two bundles whose types are left empty (D15)",
+    generated: listOfBundles,
+    make: pushAsIs(listOfBundles),
+    reads: {
+      code: "INVALID_IMAGE",
+      message: "this is a list of signatures and attestations, not an image",
+    },
+  },
+  {
+    what: "a signature of notation told by its config (D16)",
+    generated: notationConfig,
+    make: pushAsIs(notationConfig),
+    reads: {
+      code: "INVALID_IMAGE",
+      message: `this is a signature, not an image: notation's, signing ${subject.manifest.digest}`,
+    },
+  },
   {
     what: "a container image with bpfman's labels (D1)",
     generated: bytecodeImage({ labels }),
@@ -220,13 +336,13 @@ const shapes: readonly Shape[] = [
   {
     what: "Docker's schema 2 under a manifest list (D2)",
     generated: docker,
-    make: (workshop) => workshop.pushManifest("v1", docker),
+    make: pushAsIs(docker),
     reads: { format: "bpfman" },
   },
   {
     what: "a gadget for two platforms (D6)",
     generated: gadgets,
-    make: (workshop) => workshop.pushManifest("v1", gadgets),
+    make: pushAsIs(gadgets),
     reads: {
       format: "gadget",
       metadata: { name: "trace" },
@@ -332,7 +448,7 @@ const shapes: readonly Shape[] = [
   {
     what: "a signature of cosign (D13)",
     generated: cosign,
-    make: (workshop) => workshop.pushManifest("v1", cosign),
+    make: pushAsIs(cosign),
     reads: {
       code: "INVALID_IMAGE",
       message: `this is a signature, not an image: cosign's, signing ${subject.manifest.digest}`,

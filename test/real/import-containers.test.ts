@@ -87,6 +87,19 @@ describe.skipIf(missingSkopeo)(`skopeo${missingSkopeo ?? ""}`, () => {
     expect(taken.rootDigest).toBe(await inspected("docker-archive:docker.tar"));
   });
 
+  it.each(["zstd", "zstd:chunked"])("packs layers with %s", async (format) => {
+    const compress = [`--dest-compress-format=${format}`, "--dest-compress-level=19", "--dest-compress"];
+    const tag = format.replace(":", "-");
+    await run("skopeo", "copy", "-q", ...compress, "oci:layout:v1", `oci:packed:${tag}`);
+    await run("skopeo", "copy", "-q", `oci:packed:${tag}`, `oci-archive:${tag}.tar:${name}`);
+    await using cache = await openCache({ platform: "linux/amd64" });
+    await cache.seed([path(`${tag}.tar`)], { strict: true });
+    expect(digestOf(cache.bytecode(name).bytes)).toBe(digestOf(object));
+    expect(cache.inspect(name).layers).toMatchObject([
+      { mediaType: "application/vnd.oci.image.layer.v1.tar+zstd" },
+    ]);
+  });
+
   it("writes a docker-archive without a name", async () => {
     await run("skopeo", "copy", "-q", "oci:layout:v1", "docker-archive:nameless.tar");
     const taken = await seeded("nameless.tar", { as: name });
@@ -121,6 +134,26 @@ describe.skipIf(missingTar)(`GNU tar${missingTar ?? ""}`, () => {
       [name, "cache"],
     ]);
     expect(failed).toEqual([]);
+  });
+});
+
+const missingTarZstd = requireTools("tar", "zstd");
+describe.skipIf(missingTarZstd)(`GNU tar with zstd${missingTarZstd ?? ""}`, () => {
+  it.each([
+    ["by default", []],
+    ["hard, in several threads", ["-19", "-T2"]],
+  ])("packs a layout, %s", async (_, options) => {
+    writeLayout(path("zstd-layout"), [{ name, root: image }]);
+    const program = ["zstd", ...options].join(" ");
+    await run("tar", `--use-compress-program=${program}`, "-cf", "layout.tar.zst", "-C", "zstd-layout", ".");
+    expect(await seeded("layout.tar.zst")).toMatchObject({ reference: name, rootDigest: image.root.digest });
+  });
+
+  it.skipIf(missingSkopeo)(`packs skopeo's docker-archive${missingSkopeo ?? ""}`, async () => {
+    await run("skopeo", "copy", "-q", "oci:layout:v1", `docker-archive:to-pack.tar:${name}`);
+    await run("zstd", "-q", "to-pack.tar");
+    const taken = await seeded("to-pack.tar.zst");
+    expect(taken.rootDigest).toBe(await inspected("docker-archive:to-pack.tar"));
   });
 });
 
@@ -161,6 +194,31 @@ describe.skipIf(missingBuildah)(`buildah${missingBuildah ?? ""}`, () => {
       expect(taken.rootDigest).toBe(
         await inspected(`${transport}:${file}${transport === "oci-archive" ? `:${name}` : ""}`),
       );
+  });
+});
+
+const missingUmoci = requireTools("umoci", "skopeo");
+describe.skipIf(missingUmoci)(`umoci${missingUmoci ?? ""}`, () => {
+  const umoci = (...words: string[]): Promise<string> => run("umoci", ...words);
+  const tag = "umoci:v1";
+
+  beforeAll(async () => {
+    await umoci("init", "--layout", "umoci");
+    await umoci("new", "--image", tag);
+    const settings = Object.entries(labels).map(([key, value]) => `--config.label=${key}=${value}`);
+    await umoci("config", "--image", tag, "--os=linux", "--architecture=amd64", ...settings);
+  }, 60_000);
+
+  it("packs a layout, and every step before the last is no image of its own", async () => {
+    await umoci("unpack", "--image", tag, "bundle");
+    writeFileSync(path("bundle/rootfs/xdp_pass.o"), object);
+    await umoci("repack", "--image", tag, "bundle");
+    const taken = await seeded("umoci", { as: "quay.io/org/xdp-pass" });
+    expect(taken).toMatchObject({ reference: name, format: "bpfman" });
+    expect(taken.rootDigest).toBe(await inspected("oci:umoci:v1"));
+    await run("tar", "czf", "umoci.tgz", "-C", "umoci", ".");
+    const { rootDigest } = await seeded("umoci.tgz", { as: "quay.io/org/xdp-pass" });
+    expect(rootDigest).toBe(taken.rootDigest);
   });
 });
 

@@ -50,9 +50,12 @@ describe.skipIf(missing)(`without a network${missing ?? ""}`, { timeout: 120_000
     ["scrub", "--offline"],
     ["pull", "--pull-policy", "Never", reference],
     ["pull", "--offline", reference],
+    ["pull", "--offline", "--via", "oras", "--referrers", reference],
     ["prefetch", "--offline", reference],
     ["pin", reference],
     ["unpin", reference],
+    ["usage"],
+    ["remove", reference],
   ];
 
   it.each(verbs.map((args) => [args.join(" ").replace(layout, "LAYOUT"), args] as const))(
@@ -76,10 +79,15 @@ describe.skipIf(missing)(`without a network${missing ?? ""}`, { timeout: 120_000
     expect(internetCalls(calls)).not.toEqual([]);
   });
 
-  it("no other program is run with --offline, though a credential helper is named", async () => {
+  it.each([
+    ["pull", "quay.io/org/other:v1"],
+    ["pull", "--via", "oras", "quay.io/org/other:v1"],
+    ["push", "quay.io/org/other:v1"],
+  ])("%s runs no other program with --offline, though a credential helper is named", async (...words) => {
     const authFile = user.path("config.json");
     writeFileSync(authFile, JSON.stringify({ credsStore: "of-a-test" }));
-    const { calls } = await offline("pull", "--offline", "--authfile", authFile, "quay.io/org/other:v1");
+    const { status, calls } = await offline(...words, "--offline", "--authfile", authFile);
+    expect(status).not.toBe(0);
     expect(calls.filter((call) => call.includes("execve("))).toHaveLength(1); // node itself
   });
 });

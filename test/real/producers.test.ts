@@ -4,9 +4,11 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { digestOf } from "../../src/core/digest.js";
 import { mediaTypes } from "../../src/image/media-types.js";
 import { openCache } from "../../src/index.js";
+import { TemporaryDirectory } from "../reliability/processes.js";
 import { gadgetTypes } from "../support/artifact-builder.js";
 import { requireTools } from "../support/tools.js";
 import { DockerRegistry } from "./docker-registry.js";
+import { execute } from "./images.js";
 import { Buildah } from "./producers-buildah.js";
 import { Oras } from "./producers-oras.js";
 
@@ -97,6 +99,41 @@ describe.skipIf(missingRegistry)(`from Debian's docker-registry${missingRegistry
           objects: [{ name: "xdp_counter.bpfeb.o", maps: [{ name: "packet_counts", type: "percpu_array" }] }],
         });
       });
+
+      const missingSkopeo = requireTools("skopeo");
+      it.skipIf(missingSkopeo)(
+        `is read when skopeo has packed its layers with zstd${missingSkopeo ?? ""}`,
+        async () => {
+          const [built, packed] = ["built", "packed"].map((tag) =>
+            registry.reference(`by-skopeo/zstd:${tag}`),
+          );
+          await buildah.push("oci", built ?? "", "--format=oci");
+          using directory = new TemporaryDirectory();
+          const layout = `oci:${directory.path}:zstd`;
+          const copy = ["copy", "-q", "--all", "--src-tls-verify=false", "--dest-tls-verify=false"];
+          // By way of a layout: from a registry to itself skopeo takes the packed layer that is there.
+          const compress = ["--dest-compress", "--dest-compress-format=zstd", "--dest-compress-level=19"];
+          await execute("skopeo", [...copy, ...compress, `docker://${built}`, layout]);
+          await execute("skopeo", [...copy, layout, `docker://${packed}`]);
+          const raw = await execute("skopeo", [
+            "inspect",
+            "--raw",
+            "--tls-verify=false",
+            `docker://${packed}`,
+          ]);
+          const rootDigest = digestOf(Buffer.from(raw.stdout));
+
+          const details = await pullEach(packed ?? "", {
+            rootDigest,
+            objects: counter,
+            program: counterProgram,
+          });
+          expect(details).toMatchObject({
+            format: "bpfman",
+            layers: [{ mediaType: `${mediaTypes.ociLayerTar}+zstd` }],
+          });
+        },
+      );
     },
   );
 

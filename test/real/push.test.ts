@@ -4,6 +4,7 @@ import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type BytecodeCache, openCache, type PushedObject } from "../../src/index.js";
 import { User } from "../cli/command.js";
+import { failureOf } from "../pull/support.js";
 import { requireTools } from "../support/tools.js";
 import { DockerRegistry } from "./docker-registry.js";
 
@@ -92,14 +93,47 @@ describe.skipIf(missing)(`push${missing ?? ""}`, { timeout: 120_000 }, () => {
     expect(stdout).toContain(type);
   });
 
+  it("copies what is attached to one platform of an index, and what only a tag of cosign's ties to it", async () => {
+    const from = registry.reference("pushed/tagged:v1");
+    const to = registry.reference("copied/tagged:v1");
+    const { rootDigest } = await cache.push(from, { objects: three });
+    const fetched = await execute("oras", ["manifest", "fetch", "--plain-http", from]);
+    const [child] = (JSON.parse(fetched.stdout) as { manifests: { digest: string }[] }).manifests;
+    const atDigest = (reference: string): string => reference.replace(/:v1$/, `@${child?.digest}`);
+    const type = "application/vnd.example.attached-to-one";
+    await execute("oras", [
+      "attach",
+      "--plain-http",
+      "--artifact-type",
+      type,
+      atDigest(from),
+      "-a",
+      "by=test",
+    ]);
+    const tag = `${rootDigest.replace(":", "-")}.sig`;
+    const tagged = from.replace(/v1$/, tag);
+    const legacy = "application/vnd.dev.cosign.simplesigning.v1+json";
+    await execute("oras", ["push", "--plain-http", "--artifact-type", legacy, tagged, "-a", "by=test"]);
+    await using other = await openCache({ platform: "linux/amd64" });
+    await other.prefetch([from], { allPlatforms: true, referrers: true });
+    await other.push(from, { to });
+    const ofOne = await execute("oras", ["discover", "--plain-http", "--format", "json", atDigest(to)]);
+    expect(ofOne.stdout).toContain(type);
+    const [sent, arrived] = await Promise.all(
+      [tagged, to.replace(/v1$/, tag)].map((name) =>
+        skopeo("inspect", "--raw", "--tls-verify=false", `docker://${name}`),
+      ),
+    );
+    expect(arrived).toBe(sent);
+  });
+
   it("of an image of which only a part is cached says what lacks", async () => {
     const reference = registry.reference("pushed/three:v1");
     await using other = await openCache({ platform: "linux/amd64" });
     await other.pull(reference);
-    await expect(other.push(reference, { to: registry.reference("copied/part:v1") })).rejects.toMatchObject({
-      code: "NOT_CACHED",
-      message: expect.stringMatching(/linux\/arm64, linux\/s390x/),
-    });
+    const failure = await failureOf(other.push(reference, { to: registry.reference("copied/part:v1") }));
+    expect(failure.code).toBe("NOT_CACHED");
+    expect(failure.message).toMatch(/linux\/arm64, linux\/s390x/);
   });
 
   it("on the command line takes files with and without a platform", async () => {

@@ -6,10 +6,11 @@ import { openCache } from "../../src/open-cache.js";
 import { bytecodeImage, minimalBpfElf } from "../support/image-builder.js";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.js";
 import { checkClosure } from "./check-closure.js";
+import { report } from "./figures.js";
 import { type Ended, fixture, randomFrom, run, TemporaryDirectory } from "./processes.js";
+import { seed, times } from "./soak.js";
 
-const seed = Number(process.env["BPFCACHE_TEST_SEED"] ?? Date.now() % 2 ** 32);
-const share = process.env["BPFCACHE_SOAK"] === undefined ? 0.1 : 1;
+const share = times(0.1, 1);
 const pageBytes = 4096;
 const atATime = 2;
 
@@ -115,7 +116,12 @@ describe("a damaged data file", () => {
           await oneCase(`${name} ${index}`, (file) => harm(file, randomFrom(seed + (index ?? 0))), tally);
       };
       await Promise.all(Array.from({ length: atATime }, worker));
-      process.stderr.write(`${name}, seed ${seed}: ${JSON.stringify(tally.counts)}\n`);
+      report(
+        `6 ${name}`,
+        `seed ${seed}: ${Object.entries(tally.counts)
+          .map(([what, count]) => `${count} ${what}`)
+          .join(", ")}; ` + `${tally.complaints.length} complaints`,
+      );
       expect(tally.complaints).toEqual([]);
       // LMDB trusts its pages; what the header check and the probe cannot see may kill, but not often.
       const died = Object.entries(tally.counts).filter(([what]) => what.includes(" died: "));

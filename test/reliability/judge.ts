@@ -9,6 +9,7 @@ export interface Contents {
     readonly platform: string;
     readonly rootDigest: string;
     readonly pinned: boolean;
+    readonly hasLayers: boolean;
     readonly objects: readonly { readonly named: string; readonly found: string }[];
   }[];
   readonly writable: readonly string[];
@@ -32,23 +33,42 @@ export type State = ReadonlyMap<string, string>;
 
 export function stateOf({ images }: Contents): State {
   const state = new Map<string, string>();
-  for (const { reference, platform, rootDigest, pinned } of images)
-    state.set(reference, `${state.get(reference) ?? ""}${platform} ${rootDigest}${pinned ? " pinned" : ""};`);
+  for (const image of images) {
+    const { reference, platform, rootDigest } = image;
+    state.set(
+      reference,
+      `${state.get(reference) ?? ""}${[platform, rootDigest, ...conditionOf(image)].join(" ")};`,
+    );
+  }
   return state;
 }
 
+function conditionOf({ pinned, hasLayers, objects }: Contents["images"][number]): string[] {
+  const isDamaged = objects.some(({ named, found }) => found !== named);
+  return [pinned ? "pinned" : "", hasLayers ? "" : "without layers", isDamaged ? "damaged" : ""].filter(
+    (word) => word !== "",
+  );
+}
+
+/** What a cache may lack for a while without being unsound. */
+export type Lack = "layers" | "soundness" | undefined;
+
 /** What is wrong with the contents as such, whatever was asked for: nothing when a cache is as it should be. */
-export function unsound(directory: string, contents: Contents): string[] {
+export function unsound(directory: string, contents: Contents, mayLack?: Lack): string[] {
   const { images, writable, complaint } = contents;
   if (complaint !== undefined) return [`unreadable: ${complaint}`];
   const faults = images.flatMap(({ reference, objects }) =>
     objects
-      .filter(({ named, found }) => named !== found)
+      .filter(
+        ({ named, found }) => named !== found && !(mayLack === "soundness" && found === "CACHE_CORRUPT"),
+      )
       .map(({ named }) => `wrong bytes: ${reference} ${named}`),
   );
   if (writable.length !== images.length)
     faults.push(`unreadable: a reader lists ${images.length} images, a writer ${writable.length}`);
-  return [...faults, ...checkClosure(directory).map((fault) => `half: ${fault}`)];
+  if (mayLack === "soundness") return faults;
+  const closure = checkClosure(directory, { mayLackLayers: mayLack === "layers" });
+  return [...faults, ...closure.map((fault) => `half: ${fault}`)];
 }
 
 /**
@@ -57,12 +77,19 @@ export function unsound(directory: string, contents: Contents): string[] {
  */
 export function neitherOldNorNew(
   found: State,
-  states: { readonly before: State; readonly after: State; readonly acknowledged?: ReadonlySet<string> },
+  states: {
+    readonly before: State;
+    readonly after: State;
+    readonly acknowledged?: ReadonlySet<string>;
+    /** One that was damaged may be out of sight until it has been repaired. */
+    readonly mayHide?: boolean;
+  },
 ): string[] {
   const references = new Set([...found.keys(), ...states.before.keys(), ...states.after.keys()]);
   return [...references].flatMap((reference) => {
     const now = found.get(reference);
-    const isOld = now === states.before.get(reference);
+    const isHidden = states.mayHide === true && now === undefined;
+    const isOld = now === states.before.get(reference) || isHidden;
     const isNew = now === states.after.get(reference);
     if (!isOld && !isNew) return [`neither old nor new: ${reference} is ${now}`];
     if (!isNew && states.acknowledged?.has(reference)) return [`lost: ${reference} was acknowledged`];

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { quantile, report } from "./figures.js";
 import type { OperationName } from "./fixtures/operations.js";
 import { readInFreshProcess, unsound } from "./judge.js";
-import { operationNames, prepareTemplate, RehearsedOperation } from "./operation.js";
+import { operationNames, prepareTemplates, RehearsedOperation, type Templates } from "./operation.js";
 import { ended, randomFrom, TemporaryDirectory } from "./processes.js";
 import { OperationSite } from "./site.js";
 import { seed, times } from "./soak.js";
@@ -32,13 +32,13 @@ afterAll(() => {
 
 describe("an operation that is killed by SIGKILL", () => {
   const directory = new TemporaryDirectory();
-  const template = directory.join("cache");
   let site: OperationSite;
+  let templates: Templates;
 
   beforeAll(async () => {
     site = await OperationSite.start();
-    await prepareTemplate(template, site);
-  });
+    templates = await prepareTemplates(directory.path, site);
+  }, 60_000);
 
   afterAll(async () => {
     directory[Symbol.dispose]();
@@ -48,7 +48,7 @@ describe("an operation that is killed by SIGKILL", () => {
   it.each(operationNames)(
     "leaves the old or the new state: %s",
     async (name) => {
-      const operation = await RehearsedOperation.rehearse(name, site, template);
+      const operation = await RehearsedOperation.rehearse(name, site, templates);
       const complaints: string[] = [];
       for (let i = 0; i < killsPerOperation; i++) complaints.push(...(await killOnce(operation, name)));
       expect(complaints).toEqual([]);
@@ -110,7 +110,7 @@ describe(`${writers} processes that write to one cache, killed one after the oth
         }
         const contents = await readInFreshProcess(path);
         openMs.push(...contents.openMs);
-        complaints.push(...unsound(path, contents), ...group.contradictions(contents));
+        complaints.push(...unsound(path, contents, "layers"), ...group.contradictions(contents));
         if (complaints.length > 0) break;
       }
       acknowledged += group.acknowledged;

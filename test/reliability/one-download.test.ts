@@ -3,6 +3,7 @@ import { rowsIn } from "../pull/support.js";
 import { bytecodeImage, imageIndex, minimalBpfElf, type TestImage } from "../support/image-builder.js";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.js";
 import { checkClosure } from "./check-closure.js";
+import { report } from "./figures.js";
 import { Conversation, TemporaryDirectory } from "./processes.js";
 
 const processes = 8;
@@ -49,7 +50,8 @@ describe(`${processes} processes that each pull ${pullsEach} times from ${images
     }
     faults = checkClosure(directory.path);
     leasesLeft = rowsIn(directory.path).leases ?? 0;
-    console.log(
+    report(
+      "4 one download",
       `${processes} processes, ${total(({ fetched, waited }) => fetched + waited)} pulls, ${total(({ fetched }) => fetched)} of them ` +
         `fetched something: ${asked.size} digests, at most ${Math.max(...asked.values())} request each, ` +
         `${registry.requests.length} requests in all; slowest download ${Math.round(slowest(({ slowestFetchMs }) => slowestFetchMs))} ms, ` +

@@ -3,14 +3,15 @@ import { BpfcacheError } from "../../src/core/errors.js";
 import { openReader } from "../../src/reader.js";
 import { startTestRegistry } from "../support/test-registry.js";
 import { checkClosure } from "./check-closure.js";
+import { report } from "./figures.js";
 import { MovingImages } from "./moving-images.js";
 import { Conversation, randomFrom, TemporaryDirectory } from "./processes.js";
+import { seed, times } from "./soak.js";
 
-const rounds = process.env["BPFCACHE_SOAK"] === undefined ? 50 : 500;
+const rounds = times(50, 500);
 const pullers = 4;
 const pullsEach = 2;
 const platform = "linux/amd64";
-const seed = Number(process.env["BPFCACHE_TEST_SEED"] ?? Date.now() % 2 ** 32);
 
 const ways = [
   { maxBytes: 0 },
@@ -66,7 +67,10 @@ describe("prune with eight pulls in flight, in processes of their own", () => {
       } finally {
         await Promise.all(workers.map((worker) => worker.end()));
       }
-      console.log(`seed ${seed}: ${rounds} rounds, ${checks} prunes with a check each, ${removed} removals`);
+      report(
+        "10 prune beside pulls",
+        `seed ${seed}: ${rounds} rounds, ${checks} prunes with a check each, ${removed} removals; ${complaints.length} complaints`,
+      );
       expect(complaints).toEqual([]);
       expect(removed).toBeGreaterThan(rounds);
     },

@@ -23,6 +23,6 @@ const rows = readFileSync(file, "utf8")
   .map((line) => JSON.parse(line));
 rmSync(directory, { recursive: true });
 const width = Math.max(0, ...rows.map(({ what }) => what.length));
-for (const { what, figures } of rows.sort((a, b) => (a.what < b.what ? -1 : 1)))
+for (const { what, figures } of rows.sort((a, b) => a.what.localeCompare(b.what, "en", { numeric: true })))
   console.log(`${what.padEnd(width)}  ${figures}`);
 process.exitCode = status ?? 1;

@@ -20,6 +20,8 @@ export class OperationSite {
       overwriting: this.#layout("overwriting", [0, 1, 2], 1),
       more: this.#layout("more", [3, 4, 5], 1),
     };
+    // What the layouts have is to be had by its digest, too.
+    for (const index of [0, 1, 2]) registry.add(nameOf(index), imageOf(index, 0));
     for (const index of [0, 1, 2, 3, 4, 5]) registry.add(nameOf(index), imageOf(index, 2));
     const site: Site = { held, absent, layouts, heldDigest: imageOf(0, 0).root.digest };
     this.file = this.#directory.join("site.json");

@@ -58,7 +58,7 @@ describe(`${processes} processes that use one cache for a long time`, () => {
         const [memoryBefore, memoryAfter] = [middle(memory, 0.2), middle(memory, 0.8)];
         const [fileBefore, fileAfter] = [middle(sizes, 0.2), middle(sizes, 0.8)];
         report(
-          "6 soak",
+          "11 soak",
           `seed ${seed}: ${Math.round(durationMs / 1000)} s, ${processes} processes, ${sum(last.map(({ steps }) => steps))} steps, ` +
             `${mebibytes(sum(last.map(({ bytes }) => bytes)))} MiB read; memory ${mebibytes(memoryBefore)} MiB after warm-up, ` +
             `${mebibytes(memoryAfter)} MiB at the end; file ${mebibytes(fileBefore)} MiB, then ${mebibytes(fileAfter)} MiB`,

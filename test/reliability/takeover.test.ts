@@ -5,9 +5,11 @@ import { findLease, referenceLeaseKey } from "../../src/store/lease-rows.js";
 import { imageNamed, rowsIn, signal } from "../pull/support.js";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.js";
 import { checkClosure } from "./check-closure.js";
+import { report } from "./figures.js";
 import { Conversation, run, TemporaryDirectory } from "./processes.js";
+import { times } from "./soak.js";
 
-const rounds = process.env["BPFCACHE_SOAK"] === undefined ? 20 : 200;
+const rounds = times(20, 200);
 const waiters = 2;
 const platform = "linux/amd64";
 /** Short, so that a stopped owner's lease ends soon for those who cannot see that it lives. */
@@ -47,11 +49,12 @@ describe("an owner of leases in mid-download", () => {
     await using registry = await startTestRegistry();
     using directory = new TemporaryDirectory();
     const others = Array.from({ length: waiters }, () => newPuller(directory.path));
+    await using writer = new Conversation("writer.js", [directory.path]);
     try {
-      await Promise.all(others.map((other) => other.next()));
+      await Promise.all([writer, ...others].map((other) => other.next()));
       await warmUp(registry, others);
       for (let index = 0; index < rounds; index++)
-        results.push(await runRound(registry, directory.path, others, index));
+        results.push(await runRound(registry, directory.path, { others, writer }, index));
     } finally {
       await Promise.all(others.map((other) => other.end()));
     }
@@ -59,7 +62,8 @@ describe("an owner of leases in mid-download", () => {
     leasesLeft = rowsIn(directory.path).leases ?? 0;
     const killed = of("killed").map(({ takeoverMs }) => takeoverMs ?? Number.NaN);
     const sorted = [...killed].sort((a, b) => a - b);
-    console.log(
+    report(
+      "5 takeover",
       `${killed.length} owners killed: taken over after ${Math.round(sorted[sorted.length >> 1] ?? 0)} ms (median), ` +
         `${Math.round(sorted.at(-1) ?? 0)} ms (longest); ${of("stopped").length} stopped, ` +
         `${of("stopped out of sight").length} out of sight; ` +
@@ -128,7 +132,7 @@ async function warmUp(registry: TestRegistry, others: readonly Conversation[]): 
 async function runRound(
   registry: TestRegistry,
   directory: string,
-  others: readonly Conversation[],
+  { others, writer }: { readonly others: readonly Conversation[]; readonly writer: Conversation },
   index: number,
 ): Promise<Round> {
   const fate = fateOf(index);
@@ -150,8 +154,9 @@ async function runRound(
   await sleep(150 + 10 * (index % 10));
   if (fate !== "killed") await renewal(directory, question.reference);
   const requestsBefore = registry.requests.length;
+  if (fate !== "killed") await stopBetweenWrites(pid, writer);
   const befell = performance.now();
-  process.kill(pid, fate === "killed" ? "SIGKILL" : "SIGSTOP");
+  if (fate === "killed") process.kill(pid, "SIGKILL");
   let takeoverMs: number | undefined;
   if (fate !== "stopped") {
     await until(() => registry.requests.length > requestsBefore);
@@ -172,9 +177,21 @@ async function runRound(
 }
 
 /**
- * Right after a renewal it is longest until the next: a process that is stopped while it writes keeps all others from
- * writing until it goes on, as LMDB has one lock for all writers, and that is not what is tested.
+ * A process that is stopped while it writes keeps all others from writing until it goes on, as LMDB has one lock for all
+ * writers, and that is not what is tested.
  */
+async function stopBetweenWrites(pid: number, writer: Conversation): Promise<void> {
+  for (;;) {
+    process.kill(pid, "SIGSTOP");
+    const written = writer.ask<{ written: true }>({});
+    if ((await Promise.race([written, sleep(2_000)])) !== undefined) return;
+    process.kill(pid, "SIGCONT");
+    await written;
+    await sleep(30);
+  }
+}
+
+/** Right after a renewal it is longest until the next. */
 async function renewal(directory: string, reference: string): Promise<void> {
   const environment = Environment.open({ directory, readOnly: true });
   try {

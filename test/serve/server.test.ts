@@ -86,7 +86,7 @@ describe("the end points", () => {
     expect(response.headers.get("docker-distribution-api-version")).toBe("registry/2.0");
   });
 
-  it.each(["/v1/", "/v2/registry.example/org/single/tags", "/v2/manifests/v1", "/metrics"])(
+  it.each(["/v1/", "/v2/registry.example/org/single/tags", "/v2/manifests/v1", "/metrics/"])(
     "have no %s",
     async (path) => {
       expect((await ask(path)).status).toBe(404);

@@ -11,6 +11,7 @@ import { parseGivenName } from "../../src/source/layout/names.js";
 import { openFile } from "../../src/source/open-file.js";
 import { dockerArchive, layoutTar, unpackedImage } from "../support/archives.js";
 import { bytecodeImage, content, gzip, minimalBpfElf, type TestImage } from "../support/image-builder.js";
+import { zstd } from "../support/zstd.js";
 import { describeImageSource, type HeldContent, type SourceUnderTest } from "./conformance.js";
 
 const reference = parseReference("registry.example/org/prog:v1");
@@ -89,6 +90,12 @@ describeImageSource("an OCI layout in a packed tar archive", (root) =>
   ),
 );
 
+describeImageSource("an OCI layout in a tar archive packed with zstd", (root) =>
+  reopening((replaced) =>
+    zstd(layoutTar([{ name: reference.toString(), root: withReplaced(root, replaced) }])),
+  ),
+);
+
 const saved = unpackedImage();
 const madeOfSaved: HeldContent = { heldImage: saved, heldIndex: saved, makesDocuments: true };
 
@@ -163,9 +170,12 @@ describe("Docker's archive", () => {
     await source.close();
   });
 
-  it("gives layers that a tool has packed as they unpack", async () => {
+  it.each([
+    ["gzip", gzip],
+    ["zstd", zstd],
+  ])("gives layers that a tool has packed as they unpack, from %s", async (_, pack) => {
     const archive = dockerArchive([
-      { ...saveImage(saved), layers: saved.layers.map(({ bytes }) => gzip(bytes)) },
+      { ...saveImage(saved), layers: saved.layers.map(({ bytes }) => pack(bytes)) },
     ]);
     const source = await open(archive);
     expect(await source.resolve(reference)).toMatchObject({ descriptor: { digest: saved.root.digest } });
@@ -233,8 +243,10 @@ describe("an object file", () => {
     const plain = await open(object, "quay.io/org/prog:v1", "prog.o");
     const packed = await open(gzip(object), "quay.io/org/prog:v1", "prog.o.gz");
     const name = parseReference("quay.io/org/prog:v1");
-    const [one, two] = [await plain.resolve(name), await packed.resolve(name)];
-    expect(one).toEqual(two);
+    const other = await open(zstd(object), "quay.io/org/prog:v1", "prog.o.zst");
+    const one = await plain.resolve(name);
+    expect(await packed.resolve(name)).toEqual(one);
+    expect(await other.resolve(name)).toEqual(one);
     const digest = "sha256:b22a4773c808a26798702f52378e7599214b8b226f6aecef844945c4cf7f1ee3";
     expect(one).toMatchObject({ descriptor: { digest } });
   });

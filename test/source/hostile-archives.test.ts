@@ -10,6 +10,7 @@ import { dockerArchive, layoutTar, unpackedImage } from "../support/archives.js"
 import { minimalBpfElf } from "../support/bpf-elf.js";
 import { bytecodeImage, gzip, paxRecord, type TarEntry, tarOf } from "../support/image-builder.js";
 import { layoutFiles } from "../support/layout.js";
+import { zstd } from "../support/zstd.js";
 
 const name = "registry.example/org/prog:v1";
 const entries = [{ name, root: bytecodeImage() }];
@@ -110,6 +111,10 @@ describe("an archive is refused as INVALID_IMAGE", () => {
     ["when its gzip is cut short", gzip(good).subarray(0, -9)],
     ["when its gzip is damaged", gzip(good).fill(0xff, 200, 260)],
     ["when it is packed twice", gzip(gzip(good))],
+    ["when it is packed twice, with zstd too", zstd(gzip(good))],
+    ["when its zstd is cut short", zstd(good).subarray(0, -9)],
+    ["when its zstd has something after its end", Buffer.concat([zstd(good), some])],
+    ["when its zstd wants a window over the limit", Buffer.from("28b52ffd00ff010000", "hex")],
     ["when it is a bomb", gzip(Buffer.alloc(50_000_000))],
     ["when it is empty", Buffer.alloc(0)],
     ["when it is a packed nothing", gzip(Buffer.alloc(0))],

@@ -8,6 +8,7 @@ import {
   readFileSync,
   rmdirSync,
   rmSync,
+  statSync,
   writeFileSync,
   writeSync,
 } from "node:fs";
@@ -107,6 +108,28 @@ describe.skipIf(!isMounted)("a full disk (skipped: needs root, to mount a small 
     expect(migrated.snapshot(() => migrated.tree("refs").keys())).toHaveLength(4);
     migrated.close();
     rmSync(directory, { recursive: true });
+  });
+
+  it("is CACHE_FULL to a reader for whom there is no lock file, and the process goes on", () => {
+    const directory = join(mountPoint, "unlocked");
+    Environment.open({ directory }).close();
+    rmSync(join(directory, "lock.mdb"));
+    const ballast = join(mountPoint, "ballast");
+    fillUp(ballast);
+    for (const readOnly of [true, false]) {
+      expect(() => Environment.open({ directory, readOnly })).toThrow(
+        expect.objectContaining({ code: "CACHE_FULL" }),
+      );
+    }
+    rmSync(ballast);
+    Environment.open({ directory, readOnly: true }).close();
+    rmSync(directory, { recursive: true });
+  });
+
+  it("has room for all readers that a cache may have, made before it was full", () => {
+    const { size, blocks } = statSync(join(environment.directory, "lock.mdb"));
+    expect(size).toBeGreaterThan(512 * 64);
+    expect(blocks * 512).toBeGreaterThanOrEqual(size);
   });
 
   function fillUp(path: string): void {

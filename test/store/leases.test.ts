@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, it, vi } from "vitest";
 import { BpfcacheError } from "../../src/core/errors.js";
 import { defaultLimits, type Limits } from "../../src/core/limits.js";
+import { monotonicMs } from "../../src/core/monotonic.js";
 import { type ProcessIdentity, thisProcess } from "../../src/core/process-identity.js";
 import { Environment } from "../../src/store/environment.js";
 import { LeaseGroup, LeaseLost } from "../../src/store/lease-group.js";
@@ -9,7 +10,6 @@ import {
   findLease,
   isLeased,
   type LeaseRecord,
-  monotonicMs,
   putLease,
   referenceLeaseKey,
 } from "../../src/store/lease-rows.js";

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { digestOf } from "../../src/core/digest.js";
 import { parsePlatform } from "../../src/core/platform.js";
 import { thisProcess } from "../../src/core/process-identity.js";
@@ -11,6 +11,7 @@ import { putLease, referenceLeaseKey } from "../../src/store/lease-rows.js";
 import { type PruneOptions, type PruneResult, prune } from "../../src/store/prune.js";
 import { manifestDigestOf } from "../../src/store/records.js";
 import { Store } from "../../src/store/store.js";
+import { Tree } from "../../src/store/trees.js";
 import { checkClosure } from "../reliability/check-closure.js";
 import { TemporaryDirectory } from "../reliability/processes.js";
 import { type PublicationOptions, publicationOf, referenceOf } from "./publications.js";
@@ -178,6 +179,26 @@ describe("prune", () => {
       store.pin(parseReference(referenceOf(`many:${index}`)), { owner: "", reason: "", pinnedAt: 0 });
     expect((await pruned({ maxBytes: 0 })).removed).toHaveLength(80);
     expect(listed()).toHaveLength(70);
+  });
+
+  it("costs what it removes, and not what stays", async () => {
+    const reads = async (name: string): Promise<number> => {
+      put(name, { pulledAt: 1 });
+      const maxBytes = store.usage().bytes - 1;
+      const spies = (["get", "view", "has", "finds", "keys", "keysAfter", "entries"] as const).map((method) =>
+        vi.spyOn(Tree.prototype, method),
+      );
+      const { removed } = await store.prune({ maxBytes, olderThanMs: 30 * day });
+      expect(removed.map(({ reference }) => reference)).toEqual([referenceOf(name)]);
+      const found = spies.flatMap((spy) => spy.mock.results.map(({ value }) => value));
+      for (const spy of spies) spy.mockRestore();
+      return found.reduce((sum, value) => sum + (Array.isArray(value) ? value.length : 1), 0);
+    };
+    const few = await reads("gone:1");
+    for (let index = 0; index < 300; index++) put(`stays:${index}`, { pulledAt: Date.now() });
+    const many = await reads("gone:2");
+    // One batch is looked at by age, and one by size.
+    expect(many - few).toBeLessThan(2 * 64 + 10);
   });
 
   it("ends with INTERRUPTED when asked to", async () => {

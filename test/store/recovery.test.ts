@@ -1,12 +1,15 @@
 import { cpSync, mkdirSync, readdirSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import type { CacheEvent } from "../../src/core/events.js";
 import { thisProcess } from "../../src/core/process-identity.js";
 import { openCache } from "../../src/open-cache.js";
 import { openReader } from "../../src/reader.js";
 import { Environment } from "../../src/store/environment.js";
 import { Store } from "../../src/store/store.js";
 import { fixture, run, TemporaryDirectory } from "../reliability/processes.js";
+import { bytecodeImage } from "../support/image-builder.js";
+import { startTestRegistry } from "../support/test-registry.js";
 import { faultsOf, killAtEveryStep, lostIn, platform, readAll, referenceOf, seedImages } from "./support.js";
 
 const count = 30;
@@ -22,7 +25,7 @@ beforeAll(async () => {
   await seedImages(made.join("cache"), made.join("layout"), count);
   await using cache = await openCache({ directory: made.join("cache"), platform });
   cache.pin(pinned, { owner: "node-agent", reason: "boots with it" });
-});
+}, 60_000);
 
 afterAll(() => made[Symbol.dispose]());
 
@@ -44,6 +47,13 @@ function damagePages(path: string, from = 0.5): void {
   const bytes = readFileSync(path);
   const start = Math.floor((bytes.length / 4096) * from) * 4096;
   writeFileSync(path, bytes.fill(0xa5, Math.max(start, 2 * 4096)));
+}
+
+function damagePagesWith(path: string, content: Buffer): void {
+  const bytes = readFileSync(path);
+  for (let page = 2 * 4096; page < bytes.length; page += 4096)
+    if (bytes.subarray(page, page + 4096).includes(content)) bytes.fill(0xa5, page, page + 4096);
+  writeFileSync(path, bytes);
 }
 
 /** As a writer leaves it that a power cut ended. */
@@ -141,6 +151,32 @@ describe("a damaged cache opened for writing", () => {
     expect(events).toEqual([
       expect.objectContaining({ v: 1, event: "recovered", movedTo: expect.stringContaining("damaged-") }),
     ]);
+  });
+
+  it("has what it remembers brought back by the next prefetch, with its pins", async () => {
+    await using registry = await startTestRegistry();
+    const names = ["a", "b", "c", "d"].map((name) => registry.reference(`lost/${name}:v1`));
+    for (const name of ["a", "b", "c", "d"])
+      registry.add(`lost/${name}:v1`, bytecodeImage({ labels: { name } }));
+    const path = parent.join("refilled");
+    const cache = await openCache({ directory: path, platform });
+    expect((await cache.prefetch(names)).failed).toEqual([]);
+    for (const name of names) cache.pin(name, { owner: "node-agent", reason: "boots with it" });
+    await cache.close();
+
+    // The pages of byProgram, of which no reference is on any.
+    damagePagesWith(join(path, "data.mdb"), Buffer.from("pass\0\x01"));
+    leaveMark(path);
+    const events: CacheEvent[] = [];
+    const again = await openCache({ directory: path, platform, onEvent: (event) => events.push(event) });
+    expect(again.list()).toEqual([]);
+    expect(events).toContainEqual(expect.objectContaining({ event: "recovered", references: names.length }));
+    const { images } = await again.prefetch([]);
+    expect(images.map(({ reference, pinned }) => ({ reference, pinned }))).toEqual(
+      names.map((reference) => ({ reference, pinned: true })),
+    );
+    await again.close();
+    expect(faultsOf(path, names)).toEqual([]);
   });
 
   it("keeps the last two damaged ones", () => {

@@ -8,6 +8,8 @@ export interface MapDefinition {
   readonly valueSize: number | undefined;
   readonly maxEntries: number | undefined;
   readonly flags: number | undefined;
+  /** enum libbpf_pin_type. */
+  readonly pinning: number | undefined;
   /** Why libbpf would refuse it, as ends of sentences about the map. */
   readonly problems: readonly string[];
 }
@@ -22,6 +24,7 @@ const fields = new Map<string, readonly [property: Property, read: ReadField]>([
   ["type", ["type", encodedNumber]],
   ["max_entries", ["maxEntries", encodedNumber]],
   ["map_flags", ["flags", encodedNumber]],
+  ["pinning", ["pinning", encodedNumber]],
   ["key_size", ["keySize", encodedNumber]],
   ["value_size", ["valueSize", encodedNumber]],
   ["key", ["keySize", pointedSize]],
@@ -29,7 +32,7 @@ const fields = new Map<string, readonly [property: Property, read: ReadField]>([
   ["values", ["valueSize", () => referenceBytes]],
 ]);
 
-const otherFields = new Set(["numa_node", "pinning", "map_extra"]);
+const otherFields = new Set(["numa_node", "map_extra"]);
 
 /** libbpf knows eleven; a struct with more than this is hostile, and could be named by thousands of maps. */
 const maxFields = 16;
@@ -46,6 +49,7 @@ export function readMapDefinition(btf: Btf, variable: BtfVariable): MapDefinitio
     valueSize: undefined,
     maxEntries: undefined,
     flags: undefined,
+    pinning: undefined,
   };
   const problem = readFields(btf, struct, found) ?? (found.type === undefined ? "has no type" : undefined);
   return { ...found, problems: problem === undefined ? [] : [problem] };

@@ -37,6 +37,8 @@ export interface BpfMap {
   readonly maxEntries?: number;
   /** BPF_F_* bits. */
   readonly flags?: number;
+  /** 1 where libbpf is to pin it by its name. */
+  readonly pinning?: number;
 }
 
 export interface BpfSection {

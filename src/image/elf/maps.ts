@@ -37,7 +37,7 @@ function readMap(
   }
   const definition = readMapDefinition(btf, variable);
   for (const problem of definition.problems) problems.push(`the map ${name} ${problem}`);
-  const { type, keySize, valueSize, maxEntries, flags } = definition;
+  const { type, keySize, valueSize, maxEntries, flags, pinning } = definition;
   return {
     name,
     type: mapTypeName(type ?? 0),
@@ -45,6 +45,7 @@ function readMap(
     ...(valueSize === undefined ? {} : { valueSize }),
     ...(maxEntries === undefined ? {} : { maxEntries }),
     ...(flags === undefined ? {} : { flags }),
+    ...(pinning === undefined ? {} : { pinning }),
   };
 }
 

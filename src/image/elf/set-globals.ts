@@ -28,6 +28,12 @@ export function setGlobals(bytes: Uint8Array, values: GlobalValues): Uint8Array 
   return copy;
 }
 
+/** The bytes that global variables of an object have, by their names. Throws as `setGlobals` does. */
+export function readGlobalValues(bytes: Uint8Array, names: readonly string[]): Map<string, Uint8Array> {
+  const variables = new Variables(bytes);
+  return new Map(names.map((name) => [name, Uint8Array.from(variables.get(name))]));
+}
+
 /** The variables of one object. */
 class Variables {
   readonly #byteOrder: ByteOrder;
@@ -48,10 +54,12 @@ class Variables {
 
   /** The contents of a section are a view of the bytes, so this is where they change. */
   set(name: string, value: GlobalValue): void {
-    const variable = this.#find(name);
-    const { section, symbol } = variable;
-    const place = section.contents.bytes(symbol.offset, symbol.size);
-    place.set(this.#encode(variable, value));
+    this.get(name).set(this.#encode(this.#find(name), value));
+  }
+
+  get(name: string): Uint8Array {
+    const { section, symbol } = this.#find(name);
+    return section.contents.bytes(symbol.offset, symbol.size);
   }
 
   #encode({ name, section, symbol: { size } }: NamedSymbol, value: GlobalValue): Uint8Array {

@@ -1,5 +1,6 @@
 import { type Digest, digestOf } from "../../core/digest.js";
 import { BpfcacheError } from "../../core/errors.js";
+import { compressionOf } from "../archive/decompress.js";
 import { inflate } from "../archive/inflate.js";
 import { readLayer } from "../archive/layer.js";
 import { refusal } from "../archive/refusal.js";
@@ -75,7 +76,7 @@ async function readBlob(
   options: ExtractOptions,
 ): Promise<BlobContents> {
   const { objectBytes, layerBytes } = options.limits;
-  const isPacked = isCompressed(blob);
+  const isPacked = compressionOf(blob) !== "none";
   const head = isPacked ? await inflated(blob, headBytes, options) : blob.subarray(0, headBytes);
   const description = describeHead(head);
   if (isBpfElf(head)) {
@@ -158,11 +159,6 @@ function describeHead(head: Uint8Array): string | undefined {
   return isWasm(head) ? "a WebAssembly module" : describeElf(head);
 }
 
-function isCompressed(blob: Uint8Array): boolean {
-  const isGzip = blob[0] === 0x1f && blob[1] === 0x8b;
-  return isGzip || (blob[0] === 0x28 && blob[1] === 0xb5 && blob[2] === 0x2f && blob[3] === 0xfd);
-}
-
 function hasTarMagic(head: Uint8Array): boolean {
   return Buffer.from(head.subarray(tarMagicAt, tarMagicAt + 5)).toString("latin1") === "ustar";
 }
@@ -174,7 +170,7 @@ async function unpacked(
   maxBytes: number,
   options: ExtractOptions,
 ): Promise<Uint8Array> {
-  const bytes = isCompressed(blob) ? await inflated(blob, maxBytes + 1, options) : blob;
+  const bytes = compressionOf(blob) !== "none" ? await inflated(blob, maxBytes + 1, options) : blob;
   if (bytes.byteLength > maxBytes) throw tooBig(name, maxBytes);
   return bytes;
 }

@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { BpfcacheError } from "../../core/errors.js";
+import { belongsToImage } from "../../image/attestations.js";
 import { annotationsSchema, type Descriptor, descriptorSchema } from "../../image/descriptor.js";
 import { isStatement } from "../../image/formats/signature.js";
 import { type Files, type ReadOptions, readJson, readWhole } from "./files.js";
@@ -68,9 +69,5 @@ export function statementTagOf(descriptor: Descriptor): StatementTag | undefined
 
 /** Whether an entry may be an image: not the signature of one, nor what BuildKit attests of it. */
 export function mayBeImage(descriptor: Descriptor): boolean {
-  return (
-    statementTagOf(descriptor) === undefined &&
-    !isStatement(descriptor) &&
-    descriptor.annotations?.["vnd.docker.reference.type"] === undefined
-  );
+  return statementTagOf(descriptor) === undefined && !isStatement(descriptor) && !belongsToImage(descriptor);
 }

@@ -1,7 +1,7 @@
 import { BpfcacheError } from "../../core/errors.js";
 import { parseReference, type Reference } from "../../core/reference.js";
+import { coveredBy } from "../../core/reference-prefix.js";
 import { type ConnectionSettings, type Location, ownLocation, type Scheme } from "./location.js";
-import { coveredBy } from "./prefix.js";
 import type { RegistriesConf, RegistryTable } from "./registries-conf.js";
 import { malformed } from "./toml-file.js";
 

@@ -38,12 +38,13 @@ export class OrasAccess {
     args: (flags: readonly string[]) => readonly string[],
     signal?: AbortSignal | undefined,
   ): Promise<string> {
+    const wasPlain = this.#plainHosts.has(host);
     try {
       return await this.#oras.run(args(this.#flags(role, host)), signal);
     } catch (error) {
       const speaksHttp =
         error instanceof BpfcacheError && /HTTP response to HTTPS client/.test(error.message);
-      if (!speaksHttp || this.#plainHosts.has(host) || !isLoopbackHost(hostnameOf(host))) throw error;
+      if (!speaksHttp || wasPlain || !isLoopbackHost(hostnameOf(host))) throw error;
       this.#plainHosts.add(host);
       return this.#oras.run(args(this.#flags(role, host)), signal);
     }

@@ -1,7 +1,5 @@
 import { BpfcacheError, type ErrorCode } from "../../core/errors.js";
-
-/** How much of its own words is quoted. */
-const quotedLength = 600;
+import { quoteOutput } from "../../core/run-program.js";
 
 /** What its messages mean; it ends with 1 whatever the matter is. The first that fits counts. */
 const meanings: readonly { readonly code: ErrorCode; readonly words: RegExp }[] = [
@@ -21,16 +19,10 @@ const meanings: readonly { readonly code: ErrorCode; readonly words: RegExp }[] 
 export function failureOf(status: number, stderr: string): BpfcacheError {
   const meaning = meanings.find(({ words }) => words.test(stderr));
   if (meaning === undefined) return toolFailed(`it ended with status ${status}`, stderr);
-  return new BpfcacheError(meaning.code, `oras says: ${quote(stderr)}`);
+  return new BpfcacheError(meaning.code, `oras says: ${quoteOutput(stderr)}`);
 }
 
 export function toolFailed(reason: string, words: string, cause?: unknown): BpfcacheError {
-  const said = words.trim() === "" ? "" : `; it says: ${quote(words)}`;
+  const said = words.trim() === "" ? "" : `; it says: ${quoteOutput(words)}`;
   return new BpfcacheError("TOOL_FAILED", `oras failed: ${reason}${said}`, { cause });
-}
-
-/** The end of what it said, where the reason is, in one line. */
-function quote(words: string): string {
-  const line = words.trim().replace(/\s+/g, " ");
-  return line.length <= quotedLength ? line : `…${line.slice(-quotedLength)}`;
 }

@@ -1,5 +1,5 @@
-import { type ChildProcess, spawn } from "node:child_process";
-import { BpfcacheError, throwIfAborted } from "../../core/errors.js";
+import { BpfcacheError } from "../../core/errors.js";
+import { runProgram } from "../../core/run-program.js";
 import { failureOf, toolFailed } from "./oras-failure.js";
 
 export interface OrasProgramOptions {
@@ -11,12 +11,7 @@ export interface OrasProgramOptions {
 /** The oldest with `cp --from-oci-layout` and everything else that is used of it. */
 const oldest = [1, 0, 0] as const;
 
-const maxOutputBytes = 1024 * 1024;
-
-/** Between asking a process to end and making it. */
-const politeMs = 2_000;
-
-/** The `oras` program (https://oras.land) of PATH, run without a shell and with its own credentials. */
+/** The `oras` program (https://oras.land) of PATH, with its own credentials. */
 export class OrasProgram {
   readonly #timeoutMs: number;
   readonly #environment: NodeJS.ProcessEnv;
@@ -49,83 +44,21 @@ export class OrasProgram {
   }
 
   async #run(args: readonly string[], signal: AbortSignal | undefined): Promise<string> {
-    throwIfAborted(signal);
-    // A process group of its own, so that the credential helpers it starts end with it.
-    const child = spawn("oras", args, {
-      env: this.#environment,
-      stdio: ["ignore", "pipe", "pipe"],
-      detached: true,
+    const timeoutMs = this.#timeoutMs;
+    const options = { timeoutMs, environment: this.#environment, signal };
+    const end = await runProgram("oras", args, options).catch((error: unknown) => {
+      throw notStarted(error);
     });
-    const ending = new Ending(child, this.#timeoutMs, signal);
-    const stdout = outputOf(child.stdout);
-    const stderr = outputOf(child.stderr);
-    const status = await new Promise<number | Error>((resolve) => {
-      child.once("error", resolve);
-      child.once("close", (code) => resolve(code ?? -1));
-    });
-    ending.stop();
-    throwIfAborted(signal);
-    if (status instanceof Error) throw notStarted(status);
-    if (ending.isTimedOut) throw toolFailed(`it did not end within ${this.#timeoutMs / 1_000} s`, stderr());
-    if (status !== 0) throw failureOf(status, stderr());
-    return stdout();
+    if (end.isTimedOut) throw toolFailed(`it did not end within ${timeoutMs / 1_000} s`, end.stderr);
+    if (end.status !== 0) throw failureOf(end.status, end.stderr);
+    return end.stdout;
   }
 }
 
-/** Ends a child, with all it started, when its time is up or nobody wants its result any more. */
-class Ending {
-  isTimedOut = false;
-  readonly #child: ChildProcess;
-  readonly #signal: AbortSignal | undefined;
-  readonly #timeout: NodeJS.Timeout;
-  #insist: NodeJS.Timeout | undefined;
-
-  constructor(child: ChildProcess, timeoutMs: number, signal: AbortSignal | undefined) {
-    this.#child = child;
-    this.#signal = signal;
-    this.#timeout = setTimeout(() => {
-      this.isTimedOut = true;
-      this.#end();
-    }, timeoutMs);
-    signal?.addEventListener("abort", this.#end, { once: true });
-  }
-
-  stop(): void {
-    clearTimeout(this.#timeout);
-    clearTimeout(this.#insist);
-    this.#signal?.removeEventListener("abort", this.#end);
-  }
-
-  readonly #end = (): void => {
-    this.#kill("SIGTERM");
-    this.#insist = setTimeout(() => this.#kill("SIGKILL"), politeMs);
-  };
-
-  #kill(signal: NodeJS.Signals): void {
-    const { pid } = this.#child;
-    if (pid === undefined) return;
-    try {
-      process.kill(-pid, signal);
-    } catch {
-      // The group has ended by itself.
-    }
-  }
-}
-
-/** Collects a stream's first part; what comes after is read and dropped, so that the child does not wait for us. */
-function outputOf(stream: NodeJS.ReadableStream): () => string {
-  const chunks: Buffer[] = [];
-  let bytes = 0;
-  stream.on("data", (chunk: Buffer) => {
-    if (bytes < maxOutputBytes) chunks.push(chunk);
-    bytes += chunk.length;
-  });
-  return () => Buffer.concat(chunks).toString().slice(0, maxOutputBytes);
-}
-
-function notStarted(error: Error & { code?: unknown }): BpfcacheError {
-  const reason =
-    error.code === "ENOENT" ? "there is no such program in PATH" : `it cannot be run: ${error.message}`;
+function notStarted(error: unknown): unknown {
+  if (error instanceof BpfcacheError || !(error instanceof Error)) return error;
+  const isMissing = "code" in error && error.code === "ENOENT";
+  const reason = isMissing ? "there is no such program in PATH" : `it cannot be run: ${error.message}`;
   return new BpfcacheError("TOOL_FAILED", `oras failed: ${reason}`, {
     cause: error,
     hint: "Install oras (https://oras.land), or leave out --via oras.",

@@ -1,10 +1,15 @@
 import { join } from "node:path";
 import { type Digest, parseDigest, verifyDigest } from "../../core/digest.js";
-import { BpfcacheError } from "../../core/errors.js";
+import { BpfcacheError, throwIfAborted } from "../../core/errors.js";
 import { defaultLimits, type Limits } from "../../core/limits.js";
 import { parseReference, type Reference } from "../../core/reference.js";
 import type { Descriptor } from "../../image/descriptor.js";
-import type { ImageSource, Resolution, ResolveOptions, SourceOptions } from "../image-source.js";
+import { indexMediaTypes, manifestMediaTypes } from "../../image/media-types.js";
+import { cosignTagsOf } from "../cosign-tags.js";
+import type { ImageSource, Referrer, Resolution, ResolveOptions, SourceOptions } from "../image-source.js";
+import { once } from "../layout/chunks.js";
+import { DirectoryFiles } from "../layout/directory-files.js";
+import { readWhole } from "../layout/files.js";
 import { OciLayoutSource } from "../oci-layout.js";
 import { OrasAccess, type OrasAccessOptions } from "./oras-access.js";
 import { toolFailed } from "./oras-failure.js";
@@ -25,6 +30,8 @@ interface Copy {
   readonly layout: OciLayoutSource;
   /** What the layout calls the image. */
   readonly name: Reference;
+  /** What is being added to the directory: each run of oras rewrites the layout's index. */
+  adding: Promise<unknown>;
 }
 
 /**
@@ -63,13 +70,29 @@ export class OrasSource implements ImageSource {
     options: SourceOptions = {},
   ): Promise<AsyncIterable<Uint8Array>> {
     const { layout } = await this.#copyOf(reference, options.signal);
+    const here = await believed(() => bytesIn(layout, reference, descriptor, options));
+    const bytes = here ?? (await this.#fetchAlone(reference, descriptor, options.signal));
     return believed(async () => {
-      const chunks: Uint8Array[] = [];
-      for await (const chunk of await layout.fetch(reference, descriptor, options)) chunks.push(chunk);
-      const bytes = Buffer.concat(chunks);
       verifyDigest(bytes, descriptor.digest, "what oras brought");
       return once(bytes);
     });
+  }
+
+  /** Copied beside the image: by `oras cp --recursive`, which does not know of cosign's tags, and by each of those. */
+  async referrers(
+    reference: Reference,
+    subject: Digest,
+    { signal }: SourceOptions = {},
+  ): Promise<readonly Referrer[]> {
+    throwIfAborted(signal);
+    const copy = await this.#copyOf(reference, signal);
+    const adding = copy.adding.then(
+      () => this.#addReferrers(copy, reference, subject, signal),
+      () => this.#addReferrers(copy, reference, subject, signal),
+    );
+    copy.adding = adding;
+    await adding;
+    return believed(async () => (await this.#open(copy.directory, reference)).referrers(reference, subject));
   }
 
   async close(): Promise<void> {
@@ -101,27 +124,80 @@ export class OrasSource implements ImageSource {
   async #copy(reference: Reference, signal: AbortSignal | undefined): Promise<Copy> {
     this.#directory ??= makePrivateDirectory();
     const directory = join(this.#directory, String(this.#count++));
-    const target = `${directory}:${copyTag}`;
     // A tag beside a digest is only a remark, and oras takes one or the other.
     const { name, digest } = reference;
     const from = digest === undefined ? reference.toString() : `${name}@${digest}`;
     try {
-      const args = (flags: readonly string[]): string[] => [
-        ...["cp", "--no-tty", "--to-oci-layout"],
-        ...flags,
-        from,
-        target,
-      ];
-      await this.#oras.run("from-", reference.host, args, signal);
-      return await believed(async () => {
-        const givenName = { repository: name, tag: copyTag };
-        const layout = await OciLayoutSource.open(directory, { givenName, limits: this.#limits });
-        return { directory, layout, name: parseReference(`${name}:${copyTag}`) };
-      });
+      await this.#cp(reference, [from, `${directory}:${copyTag}`], signal);
+      const layout = await believed(() => this.#open(directory, reference));
+      return { directory, layout, name: parseReference(`${name}:${copyTag}`), adding: Promise.resolve() };
     } catch (error) {
       removeDirectory(directory);
       throw error;
     }
+  }
+
+  async #addReferrers(
+    { directory }: Copy,
+    reference: Reference,
+    subject: Digest,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    const { name } = reference;
+    await this.#cp(reference, ["--recursive", `${name}@${subject}`, directory], signal);
+    for (const tag of cosignTagsOf(subject))
+      if (await this.#hasTag(reference, tag, signal))
+        await this.#cp(reference, [`${name}:${tag}`, `${directory}:${tag}`], signal);
+  }
+
+  /** By HEAD: of an answer with a body, `oras cp` tells what that says and not its status, so a failure may look like an absence. */
+  async #hasTag({ host, name }: Reference, tag: string, signal: AbortSignal | undefined): Promise<boolean> {
+    try {
+      await this.#oras.run("", host, (flags) => ["resolve", ...flags, `${name}:${tag}`], signal);
+      return true;
+    } catch (error) {
+      if (error instanceof BpfcacheError && error.code === "NOT_FOUND") return false;
+      throw error;
+    }
+  }
+
+  /** What the image is not made of, such as the content of a signature. */
+  async #fetchAlone(
+    { name, host }: Reference,
+    { digest, mediaType, size }: Descriptor,
+    signal: AbortSignal | undefined,
+  ): Promise<Buffer> {
+    this.#directory ??= makePrivateDirectory();
+    const kind = manifestMediaTypes.has(mediaType) || indexMediaTypes.has(mediaType) ? "manifest" : "blob";
+    const file = `fetched-${this.#count++}`;
+    const output = join(this.#directory, file);
+    const args = (flags: readonly string[]): string[] => [
+      ...[kind, "fetch", ...flags],
+      ...["--output", output, `${name}@${digest}`],
+    ];
+    try {
+      await this.#oras.run("", host, args, signal);
+      const files = new DirectoryFiles(this.#directory);
+      return await believed(() => readWhole(files, file, { maxBytes: size, signal }));
+    } finally {
+      removeDirectory(output);
+    }
+  }
+
+  async #cp({ host }: Reference, words: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+    const args = (flags: readonly string[]): string[] => [
+      "cp",
+      "--no-tty",
+      "--to-oci-layout",
+      ...flags,
+      ...words,
+    ];
+    await this.#oras.run("from-", host, args, signal);
+  }
+
+  #open(directory: string, { name }: Reference): Promise<OciLayoutSource> {
+    const givenName = { repository: name, tag: copyTag };
+    return OciLayoutSource.open(directory, { givenName, limits: this.#limits });
   }
 
   /** Files that are being read stay readable until they are closed. */
@@ -136,6 +212,23 @@ export class OrasSource implements ImageSource {
   }
 }
 
+/** Undefined when the copy has no such blob. */
+async function bytesIn(
+  layout: OciLayoutSource,
+  reference: Reference,
+  descriptor: Descriptor,
+  options: SourceOptions,
+): Promise<Buffer | undefined> {
+  const chunks: Uint8Array[] = [];
+  try {
+    for await (const chunk of await layout.fetch(reference, descriptor, options)) chunks.push(chunk);
+  } catch (error) {
+    if (error instanceof BpfcacheError && error.code === "NOT_FOUND") return undefined;
+    throw error;
+  }
+  return Buffer.concat(chunks);
+}
+
 /** Whatever is wrong with what it brought is its failure. */
 async function believed<T>(read: () => Promise<T>): Promise<T> {
   try {
@@ -144,8 +237,4 @@ async function believed<T>(read: () => Promise<T>): Promise<T> {
     if (!(error instanceof BpfcacheError) || error.code === "INTERRUPTED") throw error;
     throw toolFailed(`it ended well, but ${error.message}`, "", error);
   }
-}
-
-async function* once(bytes: Uint8Array): AsyncIterable<Uint8Array> {
-  yield bytes;
 }

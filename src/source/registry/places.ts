@@ -68,7 +68,7 @@ export class Places {
         const answer = await ask({
           endpoint,
           isMirror,
-          call: isMirror ? { ...call, patience: mirrorPatience } : call,
+          call: isMirror ? { ...call, patience: mirrorPatience, isOfMirror: true } : call,
         });
         this.#resting.answered(endpoint.networkHost);
         return answer;
@@ -116,8 +116,8 @@ export class Places {
   #passOver({ networkHost }: Endpoint, failure: BpfcacheError, attempt: number, call: Call): void {
     if (failure instanceof RegistryFailure) this.#resting.failed(networkHost, failure);
     const { reference } = call;
-    const reason = failure.message;
-    emit(call.onEvent, { event: "retry", reference, url: networkHost, attempt, delayMs: 0, reason });
+    const { message: reason, code } = failure;
+    emit(call.onEvent, { event: "retry", reference, url: networkHost, attempt, delayMs: 0, reason, code });
     if (failure.code === "DIGEST_MISMATCH" || failure.code === "INVALID_IMAGE") {
       this.warnings.warn(`the mirror ${networkHost} is passed over: ${reason}`, call);
     }

@@ -3,6 +3,7 @@ import type { Limits } from "../../core/limits.js";
 import type { Descriptor } from "../../image/descriptor.js";
 import { parseManifest } from "../../image/manifest.js";
 import { acceptedManifests, mediaTypes } from "../../image/media-types.js";
+import { cosignTagsOf } from "../cosign-tags.js";
 import type { Referrer } from "../image-source.js";
 import type { Endpoint } from "./endpoint.js";
 import { errorCodesIn } from "./error-body.js";
@@ -25,9 +26,6 @@ interface Page {
 /** A list with more pages than this is a trap (oras-go#1215). */
 const maxPages = 100;
 
-/** cosign's older way, and still its default: what it makes of an image is under a tag made of the image's digest. */
-const cosignSuffixes = [".sig", ".att", ".sbom"] as const;
-
 /** Finds what refers to a manifest: signatures, attestations, SBOMs (distribution-spec, "Listing Referrers"). */
 export class Referrers {
   /** Hosts found to know nothing of the API, which then costs no request any more. */
@@ -47,13 +45,10 @@ export class Referrers {
     const failed = new AbortController();
     const signal = call.signal === undefined ? failed.signal : AbortSignal.any([call.signal, failed.signal]);
     const together = { ...call, signal };
-    const tag = tagOf(wanted.subject);
-    // A tag has at most 128 characters (distribution-spec, "Pulling manifests"), too few for sha512 and a suffix.
-    const suffixes = digestAlgorithm(wanted.subject) === "sha256" ? cosignSuffixes : [];
     try {
       const [listed, ...tagged] = await Promise.all([
         this.#listed(wanted, together),
-        ...suffixes.map((suffix) => this.#underTag(wanted, `${tag}${suffix}`, together)),
+        ...cosignTagsOf(wanted.subject).map((tag) => this.#underTag(wanted, tag, together)),
       ]);
       return eachOnce([...tagged.flat(), ...listed]);
     } catch (error) {

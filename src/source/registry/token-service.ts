@@ -67,7 +67,7 @@ export class TokenService {
     for (const [index, form] of requests.entries()) {
       const isLast = index === requests.length - 1;
       const granted = await this.retries.run(order.realm.host, call, () =>
-        this.#ask({ ...form, home: order.home }, order, isLast, call),
+        this.#ask({ ...form, home: order.home, isForToken: true }, order, isLast, call),
       );
       if (granted !== undefined) return granted;
     }

@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from "node:http";
 import { type Dispatcher, request as send } from "undici";
 import { throwIfAborted } from "../../core/errors.js";
-import { type EventSink, emit } from "../../core/events.js";
+import { type EventSink, emit, type RequestRole } from "../../core/events.js";
 import type { Limits } from "../../core/limits.js";
 import type { ConnectionSettings } from "../locations/location.js";
 import { isReservedHost } from "./addresses.js";
@@ -19,6 +19,8 @@ export interface Call {
   readonly onRequest?: (() => void) | undefined;
   /** How long to bear with failures; as long as the limits allow unless given. */
   readonly patience?: Patience | undefined;
+  /** Whether the place that is asked is a mirror. */
+  readonly isOfMirror?: boolean | undefined;
 }
 
 /** For a place that is not the only one: better to go on to the next than to insist. */
@@ -44,6 +46,8 @@ export interface HttpRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: string;
   readonly home: Home;
+  /** Set for what asks a token service and not the registry. */
+  readonly isForToken?: boolean;
 }
 
 /** The one place that sends a request. It knows nothing of registries: no retry, no redirect, no authentication. */
@@ -69,6 +73,7 @@ export class Transport {
       emit(call.onEvent, {
         event: "request",
         reference: call.reference,
+        role: roleOf(request, call, isHome),
         method,
         url: redactUrl(url),
         status,
@@ -104,6 +109,12 @@ export class Transport {
   async close(): Promise<void> {
     await this.#dispatchers.close();
   }
+}
+
+function roleOf({ isForToken }: HttpRequest, { isOfMirror }: Call, isHome: boolean): RequestRole {
+  if (isForToken === true) return "token";
+  if (!isHome) return "redirect";
+  return isOfMirror === true ? "mirror" : "registry";
 }
 
 /** A response whose body has yet to be read. Read it, `discard` it, or its connection stays taken. */

@@ -19,6 +19,7 @@ import {
   subjectHolder,
   subjectOfHolder,
 } from "../keys.js";
+import { isLoadedHolder, isProgramHolder } from "../program-keys.js";
 import {
   type ImageRecord,
   manifestDigestOf,
@@ -52,6 +53,7 @@ export const indexChecks: readonly RowCheck[] = [
   { tree: "roots", faultOf: faultOfRoot },
   { tree: "usage", faultOf: faultOfUsage },
   { tree: "referrers", faultOf: faultOfReferrer },
+  needCheck("verdicts", "manifest"),
 ];
 
 function unneeded(environment: Environment, tree: TreeName, key: Buffer): Fault {
@@ -82,6 +84,7 @@ function isNeeded(environment: Environment, row: Buffer): boolean {
   const parsed = wellFormed(() => readHolderKey(row));
   if (parsed?.kind === undefined) return false;
   const { kind, digest, holder } = parsed;
+  if (isProgramHolder(holder)) return kind === "object" && isLoadedHolder(environment, holder);
   const subject = wellFormed(() => subjectOfHolder(holder));
   if (subject !== undefined) return kind === "manifest" && isReferrer(environment, subject, digest);
   if (kind === "manifest") {

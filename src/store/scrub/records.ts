@@ -1,11 +1,18 @@
 import { DamagedRow, recordAt } from "../damaged-row.js";
 import type { Environment } from "../environment.js";
 import { isMarkedIncomplete } from "../holders.js";
-import { readDigestKey, referenceKey, referrerKey, rootKey } from "../keys.js";
+import { readDigestKey, referenceKey, referrerKey, rootKey, verdictKey } from "../keys.js";
 import { dropDamaged } from "../quarantine.js";
-import { type ReferrerRecord, type RefRecord, type RootRecord, rootDigestOf } from "../records.js";
+import {
+  type ReferrerRecord,
+  type RefRecord,
+  type RootRecord,
+  rootDigestOf,
+  type VerdictRecord,
+} from "../records.js";
 import type { TreeName } from "../trees.js";
 import { pinnedReference } from "../usage.js";
+import { areSoundBytes } from "../values.js";
 import type { Fault, RowCheck } from "./fault.js";
 
 /** Every record is what its checksum says, under the key that it says of itself. */
@@ -15,9 +22,13 @@ export const recordChecks: readonly RowCheck[] = [
   recordCheck("images"),
   recordCheck("objectInfo"),
   recordCheck("hosts"),
+  recordCheck("verdicts", ({ root, policy, rule }: VerdictRecord) => verdictKey(root, policy, rule)),
   recordCheck("referrers", ({ subject, artifactType, digest }: ReferrerRecord) =>
     referrerKey(subject, artifactType, digest),
   ),
+  bytesCheck("pending"),
+  bytesCheck("programs"),
+  bytesCheck("trees"),
   {
     tree: "usage",
     faultOf: (environment, key) =>
@@ -27,6 +38,19 @@ export const recordChecks: readonly RowCheck[] = [
 
 function recordCheck<T>(tree: TreeName, keyOf?: (record: T) => Buffer): RowCheck {
   return { tree, faultOf: (environment, key) => faultOfRecord(environment, tree, key, keyOf) };
+}
+
+/** Of values that nothing brings back: what is damaged goes, and is noted. */
+function bytesCheck(tree: TreeName): RowCheck {
+  return {
+    tree,
+    faultOf: (environment, key) => {
+      const value = environment.tree(tree).get(key);
+      if (value === undefined || areSoundBytes(value)) return undefined;
+      const reason = `a value in the tree ${tree} is damaged`;
+      return { reason, mend: () => dropDamaged(environment, tree, key, reason) };
+    },
+  };
 }
 
 function faultOfRecord<T>(

@@ -7,7 +7,9 @@ import { BpfcacheError } from "../../../src/core/errors.js";
 import { type Limits, withLimits } from "../../../src/core/limits.js";
 import type { KeepFile } from "../../../src/image/archive/file-collector.js";
 import { type LayerContents, readLayer } from "../../../src/image/archive/layer.js";
+import { zstd, zstdBlock, zstdFrame } from "../../support/zstd.js";
 import { endMarker, entry, gnuLongName, pax, tar, tarGz, withChecksum } from "./tar-builder.js";
+import { sampleArchive, sampleFrames } from "./zstd/samples.js";
 
 interface Options {
   readonly limits?: Partial<Limits>;
@@ -40,6 +42,14 @@ async function refusal(layer: Uint8Array, options?: Options): Promise<string> {
 describe("what a layer holds", () => {
   test("the files of a gzip layer are read", async () => {
     expect(await contentsOf(tarGz(entry("xdp.o", "bytecode")))).toEqual({ "xdp.o": "bytecode" });
+  });
+
+  test("the files of a zstd layer are read, and its diff id is known", async () => {
+    for (const layer of [zstd(sampleArchive), ...sampleFrames]) {
+      const { diffId, files } = await read(layer);
+      expect(files.map(({ path }) => path)).toEqual(["xdp.o", "prose.txt"]);
+      expect(diffId).toBe((await read(sampleArchive)).diffId);
+    }
   });
 
   test("the files of a plain tar layer are read", async () => {
@@ -170,8 +180,16 @@ describe("a layer that is refused", () => {
 
   test.each<[behaviour: string, layer: Uint8Array, message: RegExp]>([
     ["nothing at all", new Uint8Array(), /empty/],
-    ["bytes that are neither gzip nor tar", Buffer.from("MZ".repeat(400)), /neither gzip nor tar/],
-    ["an ELF object that claims to be a layer", Buffer.from("\x7fELF".repeat(200)), /neither gzip nor tar/],
+    [
+      "bytes that are neither gzip nor zstd nor tar",
+      Buffer.from("MZ".repeat(400)),
+      /neither gzip nor zstd nor tar/,
+    ],
+    [
+      "an ELF object that claims to be a layer",
+      Buffer.from("\x7fELF".repeat(200)),
+      /neither gzip nor zstd nor tar/,
+    ],
     ["gzip with something else inside", gzipSync(Buffer.alloc(2_048, "x")), /checksum|malformed/],
     ["gzip that is cut short", tarGz(object).subarray(0, -12), /cut short/],
     ["gzip whose checksum is cut off", tarGz(object).subarray(0, -4), /cut short/],
@@ -296,9 +314,12 @@ describe("a layer that is refused", () => {
     expect(await refusal(layer)).toMatch(message);
   });
 
-  test("a zstd layer, with a clear message where Node cannot inflate it", async () => {
-    const zstd = Buffer.from("28b52ffd0000", "hex");
-    expect(await refusal(zstd)).toMatch(/zstd layers are not supported yet on this Node|zstd stream/);
+  test.each([
+    ["cut short", zstd(tar(object)).subarray(0, -12), /zstd stream is cut short/],
+    ["with garbage behind it", Buffer.concat([zstd(tar(object)), Buffer.from("garbage")]), /after the end/],
+    ["with something else inside", zstd(Buffer.alloc(2_048, "x")), /checksum|malformed/],
+  ])("zstd %s", async (_, layer, message) => {
+    expect(await refusal(layer)).toMatch(message);
   });
 });
 
@@ -319,6 +340,20 @@ describe("limits", () => {
   test("a bomb is stopped by its ratio, long before it has inflated", async () => {
     const bomb = gzipSync(Buffer.alloc(200 * 1024 * 1024), { level: 9 });
     expect(await refusal(bomb, { limits: { inflationRatio: 100 } })).toMatch(/100 times its size/);
+  });
+
+  test("a zstd bomb is stopped by its ratio, and by what it inflates to", async () => {
+    // A gigabyte in 8,192 blocks of four bytes.
+    const block = zstdBlock("repeated", Buffer.from([0]), { isLast: false, size: 131_072 });
+    const bomb = zstdFrame(Buffer.from([0x00, 0x70]), Buffer.alloc(8_192 * 4, block));
+    expect(await refusal(bomb, { limits: { inflationRatio: 100 } })).toMatch(/100 times its size/);
+    const limits = { inflationRatio: 1e9, inflatedBytes: 20_000_000 };
+    expect(await refusal(bomb, { limits })).toMatch(/20000000 bytes/);
+  });
+
+  test("the window of zstd has a limit", async () => {
+    const [layer = Buffer.alloc(0)] = sampleFrames;
+    expect(await refusal(layer, { limits: { zstdWindowBytes: 16_384 } })).toMatch(/16384 is the limit/);
   });
 
   test("a small archive of zeros is no bomb", async () => {
@@ -375,6 +410,7 @@ describe("abort", () => {
 
   test.each([
     ["gzip", gzipSync(tar(big), { level: 1 })],
+    ["zstd", zstd(tar(big))],
     ["plain tar", tar(big)],
   ])("a signal ends the reading of %s between two chunks", async (_, layer) => {
     const controller = new AbortController();

@@ -80,6 +80,7 @@ describe.each(["little", "big"] as const)("BTF in %s-endian order", (byteOrder) 
       valueSize: 40,
       maxEntries: 1_024,
       flags: 3,
+      pinning: 1,
       problems: [],
     });
   });

@@ -32,7 +32,7 @@ describe.each(["little", "big"] as const)("what clang compiles in %s-endian orde
     ]);
     expect(object.maps).toEqual([
       { name: "events", type: "hash", keySize: 4, valueSize: 32, maxEntries: 1_024, flags: 1 },
-      { name: "stats", type: "percpu_array", keySize: 4, valueSize: 24, maxEntries: 7 },
+      { name: "stats", type: "percpu_array", keySize: 4, valueSize: 24, maxEntries: 7, pinning: 1 },
       { name: "outer", type: "array_of_maps", keySize: 4, valueSize: 4, maxEntries: 2 },
       { name: "ring", type: "ringbuf", maxEntries: 4_096 },
     ]);

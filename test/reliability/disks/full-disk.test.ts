@@ -32,11 +32,11 @@ describe.skipIf(missing)(`a disk that prefetch fills${missing ?? ""}`, () => {
       registry.reference(`disk/image-${index}:v1`),
     );
     for (let index = 0; index < imageCount; index++) registry.add(`disk/image-${index}:v1`, imageOf(index));
-  });
+  }, 60_000);
 
   afterAll(async () => {
     await registry.close();
-    report("4 full disks", figures.join("; "));
+    report("7 full disks", figures.join("; "));
   });
 
   it.each(cases)(

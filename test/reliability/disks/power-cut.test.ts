@@ -50,7 +50,7 @@ describe.skipIf(missing)(`a power cut while ${writers} processes write${missing 
         disk.mount();
         done++;
         const contents = await readInFreshProcess(directory);
-        complaints.push(...unsound(directory, contents), ...group.contradictions(contents));
+        complaints.push(...unsound(directory, contents, "layers"), ...group.contradictions(contents));
       }
       acknowledged = group.acknowledged;
       expect(complaints.map((complaint) => `seed ${seed}, cut ${done}: ${complaint}`)).toEqual([]);

@@ -29,8 +29,10 @@ struct state {
 	uint64_t calls;
 	/* CLOCK_REALTIME in milliseconds of the first strike, 0 before. */
 	uint64_t struck_at;
+	/* Which process was. */
+	uint64_t struck_process;
 	/* The name of the function that was struck. */
-	char struck[48];
+	char struck[40];
 };
 
 enum action { COUNT, KILL, SHORT, FAIL };
@@ -113,6 +115,7 @@ static enum action strike(const char *name)
 		struct timespec now;
 		clock_gettime(CLOCK_REALTIME, &now);
 		snprintf(state->struck, sizeof state->struck, "%s", name);
+		state->struck_process = getpid();
 		__atomic_store_n(&state->struck_at, now.tv_sec * 1000ull + now.tv_nsec / 1000000, __ATOMIC_SEQ_CST);
 	}
 	if (action == KILL)

@@ -61,10 +61,11 @@ export class Strike {
     return Number(readFileSync(this.path).readBigUInt64LE(0));
   }
 
-  /** Milliseconds since 1970, and the name of the function; undefined when there were too few calls. */
-  get struck(): { readonly at: number; readonly name: string } | undefined {
+  /** Milliseconds since 1970, the process, and the name of the function; undefined when there were too few calls. */
+  get struck(): { readonly at: number; readonly pid: number; readonly name: string } | undefined {
     const state = readFileSync(this.path);
     const at = Number(state.readBigUInt64LE(8));
-    return at === 0 ? undefined : { at, name: state.subarray(16).toString().replace(/\0.*$/s, "") };
+    const pid = Number(state.readBigUInt64LE(16));
+    return at === 0 ? undefined : { at, pid, name: state.subarray(24).toString().replace(/\0.*$/s, "") };
   }
 }

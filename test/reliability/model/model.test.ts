@@ -9,7 +9,7 @@ const steps = times(1_000, 10_000);
 describe("a cache and a model of it", () => {
   let run: ModelRun | undefined;
 
-  afterAll(() => report("5 model", `seed ${seed}: ${run?.steps} steps; ${run?.tally}`));
+  afterAll(() => report("9 model", `seed ${seed}: ${run?.steps} steps; ${run?.tally}`));
 
   it(
     `are the same after each of ${steps} random steps`,

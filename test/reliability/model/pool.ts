@@ -1,6 +1,7 @@
 import type { Digest } from "../../../src/core/digest.js";
 import {
   bytecodeImage,
+  type Content,
   imageIndex,
   minimalBpfElf,
   type TestImage,
@@ -18,6 +19,8 @@ export interface PooledImage {
 
 export interface PlatformImage {
   readonly manifest: Digest;
+  readonly config: Content;
+  readonly layers: readonly Content[];
   readonly objects: readonly { readonly path: string; readonly bytes: Buffer }[];
 }
 
@@ -33,7 +36,7 @@ export function makePool(): PooledImage[] {
     return { objects, image: bytecodeImage({ objects, platform: "linux/arm64" }) };
   });
   const single = images.map(({ objects, image }) => {
-    const meant = { manifest: image.root.digest, objects };
+    const meant = meaning({ image, objects });
     return { root: image, on: { "linux/amd64": meant, "linux/arm64": meant } };
   });
   const [first, second, ...rest] = images;
@@ -64,7 +67,8 @@ function only(amd: Made): PooledImage {
 }
 
 function meaning({ image, objects }: Made): PlatformImage {
-  return { manifest: image.root.digest, objects };
+  const { manifest, config, layers } = image;
+  return { manifest: manifest.digest, config, layers, objects };
 }
 
 function object(program: string, size: number): { path: string; bytes: Buffer } {

@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { BpfcacheError } from "../../../src/core/errors.js";
-import { coveredBy } from "../../../src/source/locations/prefix.js";
+import { coveredBy } from "../../../src/core/reference-prefix.js";
 import { locate, locationsWith } from "./support.js";
 
 const label = fc.stringMatching(/^[a-z0-9]{1,5}$/);

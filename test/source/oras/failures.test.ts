@@ -109,6 +109,23 @@ describe("an oras that", () => {
     await expect(stubborn.resolve(reference)).rejects.toMatchObject({ code: "TOOL_FAILED" });
   });
 
+  it("hangs in something that left its group, and holds its pipes, is not waited for", async () => {
+    const pidFile = directory.join("pid");
+    const leaving = sourceWith(`setsid sh -c 'echo $$ > ${pidFile}; exec sleep 600' & wait`, 1_000);
+    const started = performance.now();
+    await expect(leaving.resolve(reference)).rejects.toMatchObject({ code: "TOOL_FAILED" });
+    expect(performance.now() - started).toBeLessThan(20_000);
+    process.kill(Number(readFileSync(pidFile, "utf8")));
+  });
+
+  it("says why before it hangs is quoted", async () => {
+    const waiting = sourceWith("echo 'asking the moon for a token' >&2; sleep 600", 1_000);
+    await expect(waiting.resolve(reference)).rejects.toMatchObject({
+      code: "TOOL_FAILED",
+      message: expect.stringMatching(/did not end within 1 s; it says: asking the moon for a token/),
+    });
+  });
+
   it("is under way when the caller gives up is ended with INTERRUPTED", async () => {
     const controller = new AbortController();
     const resolving = sourceWith("sleep 600").resolve(reference, { signal: controller.signal });

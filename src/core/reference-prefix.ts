@@ -1,6 +1,6 @@
 /**
- * How many characters of a reference a prefix of registries.conf covers; undefined when it does not match. `*.` in
- * front stands for any subdomain. Podman lets `example.com` match `example.com:5000`, and says not to rely on it:
+ * How many characters of a reference a prefix of registries.conf or of a trust policy covers; undefined when it does
+ * not match. `*.` in front stands for any subdomain. Podman lets `example.com` match `example.com:5000`, and says not to rely on it:
  * another port is another registry here.
  */
 export function coveredBy(prefix: string, reference: string): number | undefined {

@@ -1,0 +1,71 @@
+import { readFileSync } from "node:fs";
+import { pathToFileURL } from "node:url";
+import { describe, expect, it } from "vitest";
+import { fixture, mainProgram, run } from "../reliability/processes.js";
+import { User } from "./command.js";
+
+/** The files and packages that a command loads. */
+async function modulesOf(args: readonly string[]): Promise<readonly string[]> {
+  using user = new User({ MODULES_FILE: "" });
+  const file = user.path("modules");
+  const recorder = pathToFileURL(fixture("record-modules.js")).href;
+  await run(process.execPath, ["--import", recorder, mainProgram, ...args], {
+    env: { ...user.environment, MODULES_FILE: file },
+  });
+  const dist = pathToFileURL(mainProgram.replace(/cli\/main\.js$/, "")).href;
+  return readFileSync(file, "utf8")
+    .split("\n")
+    .filter((url) => url.startsWith("file:") && url !== recorder)
+    .map((url) => (url.startsWith(dist) ? url.slice(dist.length) : url.replace(/^.*\/node_modules\//, "")));
+}
+
+describe("starting", () => {
+  it.each([
+    [["--help"]],
+    [["list", "--help"]],
+    [["help", "exit-codes"]],
+    [["help", "config"]],
+    [["help", "man-page"]],
+    [["completion", "bash"]],
+    [["config", "show"]],
+    [["nonsense"]],
+  ])("%j loads no package, and nothing but the command line and words", async (args) => {
+    const modules = await modulesOf(args);
+    expect(modules).toContain("cli/main.js");
+    expect(modules.filter((module) => !/^(cli|core)\/|^pull\/policy\.js$/.test(module))).toEqual([]);
+  });
+
+  it.each([[["list"]], [["cat", "registry.example/x"]], [["completion", "references"]]])(
+    "%j loads lmdb, and nothing for networks or schemas",
+    async (args) => {
+      const modules = await modulesOf(args);
+      expect(modules.some((module) => module.startsWith("lmdb/"))).toBe(true);
+      expect(
+        modules.filter((module) =>
+          /^(undici|zod|smol-toml|tar-stream|yaml)\/|^(source|serve|bundle)\//.test(module),
+        ),
+      ).toEqual([]);
+    },
+  );
+});
+
+describe("a cache of 10,000 images", () => {
+  it("is listed, and its references completed, without waiting", async () => {
+    using user = new User();
+    const filler = fixture("../../cli/fixtures/fill-cache.js");
+    expect((await run(process.execPath, [filler, user.cache, "10000"])).status).toBe(0);
+    /** Seconds of the processor's, the least of some runs: neighbours take their share of the clock. */
+    const costOf = async (args: string, lines: number): Promise<number> => {
+      const costs: number[] = [];
+      for (let i = 0; i < 3; i++) {
+        const { stdout, stderr } = await user.shell(`TIMEFORMAT=%U; time (bpfcache ${args} | wc -l)`);
+        expect(Number(stdout)).toBe(lines);
+        costs.push(Number(stderr));
+      }
+      return Math.min(...costs);
+    };
+    // On an idle machine half of this; one that is shared runs slower in every respect.
+    expect(await costOf("list", 10_001)).toBeLessThan(1.5);
+    expect(await costOf("completion references", 10_000)).toBeLessThan(0.75);
+  }, 120_000);
+});
