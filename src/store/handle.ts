@@ -1,4 +1,4 @@
-import { statSync, truncateSync } from "node:fs";
+import { statfsSync, statSync, truncateSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
@@ -7,6 +7,7 @@ import { databaseFailure } from "./failure.js";
 import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
 import { makeLockFile } from "./lock-file.js";
 import { Tree, type TreeName } from "./trees.js";
+import { WriteMeter } from "./write-meter.js";
 
 /** lmdb's CommonJS form is one file, and loads in half the time of its twenty-five modules: a third of what `cat` takes. */
 const { open } = createRequire(import.meta.url)("lmdb") as typeof import("lmdb");
@@ -22,6 +23,9 @@ const binary = { encoding: "binary", keyEncoding: "binary" } as const;
 
 /** How often a process that writes looks for readers that have died: their snapshots keep pages from being used again. */
 const readersCheckMs = 60_000;
+
+/** With so much room no transaction is in danger of having none. */
+const plentyBytes = 128 * 1024 * 1024;
 
 interface SharedRoot {
   readonly root: RootDatabase<Buffer, Buffer>;
@@ -39,15 +43,19 @@ const readOnlyRoots = new Map<FileIdentity, SharedRoot>();
 
 /** LMDB's two files as opened once, and what is in them. */
 export class Handle {
+  readonly #directory: string;
   readonly #dataPath: string;
   readonly #identity: FileIdentity | undefined;
   /** The same, as `stat` tells it: this is asked at every read. */
   readonly #file: { readonly dev: number; readonly ino: number } | undefined;
   readonly #shared: SharedRoot;
   readonly #trees = new Map<TreeName, Tree>();
+  readonly #meter: WriteMeter;
   #readersCheckedAt = Date.now();
 
   private constructor(directory: string, shared: SharedRoot) {
+    this.#directory = directory;
+    this.#meter = new WriteMeter(directory);
     this.#shared = shared;
     this.#dataPath = join(directory, dataFile);
     this.#file = statSync(this.#dataPath, quietly);
@@ -101,16 +109,31 @@ export class Handle {
       binary,
     );
     if (database === undefined) return undefined;
-    const tree = new Tree(database);
+    const tree = new Tree(database, this.#meter);
     this.#trees.set(name, tree);
     return tree;
   }
 
-  /** One transaction of LMDB, under the lock that only one writer of all processes has. */
+  /**
+   * One transaction of LMDB, under the lock that only one writer of all processes has. Throws CACHE_FULL, with nothing
+   * changed, when what it writes can have no room.
+   */
   transaction<T>(work: () => T): T {
     const { root } = this.#shared;
     if (Date.now() - this.#readersCheckedAt > readersCheckMs) this.clearDeadReaders();
-    return root.transactionSync(work);
+    return root.transactionSync(() => {
+      this.#meter.begin(this.#scarceRoom());
+      return work();
+    });
+  }
+
+  /** How much can be written, on the disk and in free pages, if that is little. */
+  #scarceRoom(): number | undefined {
+    const { bavail, bsize } = statfsSync(this.#directory);
+    const free = bavail * bsize;
+    if (free >= plentyBytes) return undefined;
+    const fileBytes = statSync(this.#dataPath, quietly)?.size ?? 0;
+    return free + Math.max(0, fileBytes - this.liveBytes([...this.#trees.keys()]));
   }
 
   /** Moves on to the newest state. */

@@ -18,16 +18,32 @@ try {
 
 function walk() {
   const root = open({ path: directory, readOnly: true, noSubdir: false, maxDbs: 64, ...binary });
-  // The root's own keys are the names of the trees. Opening one ends a walk that is under way: so all names first.
-  for (const name of [...root.getKeys()]) {
+  // The root's own keys are the names of the trees. Opening one ends a walk that is under way: so all names first. Where
+  // the file ends within the root's page, what lacks of that reads as zeros: it has no names then, and counts them.
+  const names = [...root.getKeys()];
+  requireCount(root, names.length);
+  for (const name of names) {
     const tree = root.openDB({ name: name.toString().replace(/\0$/, ""), ...binary });
-    const { entryCount } = /** @type {{ entryCount: number }} */ (tree.getStats());
+    const expected = entryCountOf(tree);
     let entries = 0;
     for (const { value } of tree.getRange()) {
       // Pages that point at each other have no end.
-      if (value === undefined || ++entries > entryCount)
-        throw new RangeError("a tree does not hold what it counts");
+      if (value === undefined || ++entries > expected) throw unlikeItsCount();
     }
-    if (entries !== entryCount) throw new RangeError("a tree does not hold what it counts");
+    requireCount(tree, entries);
   }
+}
+
+/** @param {import("lmdb").Database} tree @param {number} entries */
+function requireCount(tree, entries) {
+  if (entries !== entryCountOf(tree)) throw unlikeItsCount();
+}
+
+/** @param {import("lmdb").Database} tree */
+function entryCountOf(tree) {
+  return /** @type {{ entryCount: number }} */ (tree.getStats()).entryCount;
+}
+
+function unlikeItsCount() {
+  return new RangeError("a tree does not hold what it counts");
 }

@@ -1,4 +1,5 @@
 import type { Database } from "lmdb";
+import type { WriteMeter } from "./write-meter.js";
 
 /** The fixed trees (named sub-databases) of a cache; DESIGN.md, "The trees", says what is in each. */
 export const treeNames = [
@@ -33,10 +34,12 @@ export type TreeName = (typeof treeNames)[number];
  */
 export class Tree {
   readonly #database: Database<Buffer, Buffer>;
+  readonly #meter: WriteMeter;
 
   /** @internal So that the package's types do not need lmdb's, which strict programs refuse. */
-  constructor(database: Database<Buffer, Buffer>) {
+  constructor(database: Database<Buffer, Buffer>, meter: WriteMeter) {
     this.#database = database;
+    this.#meter = meter;
   }
 
   /** A copy of the value. */
@@ -71,11 +74,12 @@ export class Tree {
   }
 
   put(key: Buffer, value: Buffer): void {
+    this.#meter.add(key.length + value.length);
     this.#database.putSync(key, value);
   }
 
   remove(key: Buffer): void {
-    this.#database.removeSync(key);
+    if (this.#database.removeSync(key)) this.#meter.add(0);
   }
 
   /** All keys that begin with `prefix`, in order, as an array: safe to write while walking it. */

@@ -53,7 +53,7 @@ describe("an operation that is killed by SIGKILL", () => {
       for (let i = 0; i < killsPerOperation; i++) complaints.push(...(await killOnce(operation, name)));
       expect(complaints).toEqual([]);
     },
-    times(60_000, 600_000),
+    times(60_000, 3_600_000),
   );
 
   /** Half of the kills come while the process starts and opens the cache, or soon after; half while it works. */
@@ -116,6 +116,6 @@ describe(`${writers} processes that write to one cache, killed one after the oth
       acknowledged += group.acknowledged;
       expect(complaints.map((complaint) => `seed ${seed}: ${complaint}`)).toEqual([]);
     },
-    times(120_000, 1_200_000),
+    times(240_000, 7_200_000),
   );
 });

@@ -51,7 +51,7 @@ describe("a prefetch that is killed by SIGKILL", () => {
           `and the last publication; ${acknowledged} images acknowledged; ${Math.round((Date.now() - started) / 1000)} s`,
       );
     },
-    times(180_000, 900_000),
+    times(180_000, 7_200_000),
   );
 
   it("was killed at many moments, some of them between the first and the last publication", () => {

@@ -32,7 +32,7 @@ function imageOf(seed: number): TestImage {
 }
 
 it("readers that hold a snapshot, or died with one, do not let the file grow without bound", {
-  timeout: 1_200_000,
+  timeout: times(1_200_000, 7_200_000),
 }, async () => {
   using directory = new TemporaryDirectory();
   const path = directory.join("cache");

@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { gunzipSync } from "node:zlib";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { digestOf } from "../../src/core/digest.js";
+import type { BpfcacheError } from "../../src/core/errors.js";
 import { openReader } from "../../src/reader.js";
 import { compact } from "../../src/store/compact.js";
 import { Environment } from "../../src/store/environment.js";
@@ -125,6 +126,36 @@ describe.skipIf(!isMounted)("a full disk (skipped: needs root, to mount a small 
     Environment.open({ directory, readOnly: true }).close();
     rmSync(directory, { recursive: true });
   });
+
+  it("is found out before LMDB writes, whose words for it are longer than the memory that it has for them", () => {
+    const ballast = join(mountPoint, "ballast");
+    fillUp(ballast);
+    const before = environment.snapshot(() => environment.tree("layers").keys());
+    const attempts = Array.from({ length: 20 }, (_, index) => () => {
+      environment.commit(() =>
+        environment.tree("layers").put(Buffer.of(index), Buffer.alloc(1 + index * 9_000)),
+      );
+    });
+    for (const attempt of attempts) {
+      const failure = failureOf(attempt);
+      // LMDB's own would be its cause.
+      const { code, cause } = failure ?? {};
+      if (failure !== undefined) expect({ code, cause }).toEqual({ code: "CACHE_FULL", cause: undefined });
+    }
+    expect(attempts.some((attempt) => failureOf(attempt) !== undefined)).toBe(true);
+    rmSync(ballast);
+    const written = environment.snapshot(() => environment.tree("layers").keys()).length - before.length;
+    expect(written).toBeLessThan(20);
+  });
+
+  function failureOf(work: () => void): { readonly code?: string; readonly cause?: unknown } | undefined {
+    try {
+      work();
+      return undefined;
+    } catch (error) {
+      return error as BpfcacheError;
+    }
+  }
 
   it("has room for all readers that a cache may have, made before it was full", () => {
     const { size, blocks } = statSync(join(environment.directory, "lock.mdb"));

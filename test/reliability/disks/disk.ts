@@ -71,8 +71,17 @@ export class Disk {
     else this.#inside("mount", "-t", "tmpfs", "-o", `size=${this.#megabytes}m`, "tmpfs", this.#mountPoint);
   }
 
+  /** Children of a process that was killed, which copy or probe a cache, may still have it open for a moment. */
   unmount(): void {
-    this.#inside("umount", this.#mountPoint);
+    for (let attempt = 1; ; attempt++) {
+      try {
+        this.#inside("umount", this.#mountPoint);
+        return;
+      } catch (error) {
+        if (attempt === 200) throw error;
+        pause(100);
+      }
+    }
   }
 
   /** What has not reached the device is lost; whoever writes gets EIO from then on. ext4 only. */
@@ -101,8 +110,12 @@ export class Disk {
     for (let i = 0; i < 500; i++) {
       const comm = execFileSync("cat", [`/proc/${pid}/comm`], { encoding: "utf8" }).trim();
       if (comm === "cat") return;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+      pause(10);
     }
     throw new Error("there is no namespace to mount in");
   }
+}
+
+function pause(milliseconds: number): void {
+  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }

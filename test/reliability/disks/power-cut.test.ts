@@ -55,6 +55,6 @@ describe.skipIf(missing)(`a power cut while ${writers} processes write${missing 
       acknowledged = group.acknowledged;
       expect(complaints.map((complaint) => `seed ${seed}, cut ${done}: ${complaint}`)).toEqual([]);
     },
-    times(120_000, 1_200_000),
+    times(240_000, 7_200_000),
   );
 });

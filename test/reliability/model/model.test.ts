@@ -27,6 +27,6 @@ describe("a cache and a model of it", () => {
       // All of them were reached, and by more than chance would leave out.
       for (const name of run.kinds) expect(run.counts.get(name), name).toBeGreaterThan(steps / 200);
     },
-    times(120_000, 1_200_000),
+    times(240_000, 7_200_000),
   );
 });
