@@ -342,7 +342,7 @@ it("tells what it writes, and which images are in it", async () => {
     },
   });
   expect(told).toBe(bytes);
-  expect(events).toEqual([...Array<string>(6).fill("exporting"), "exported"]);
+  expect(events).toEqual(["batch", ...Array<string>(6).fill("exporting"), "exported"]);
 });
 
 /** Changes the last byte of some content of the first image. */
