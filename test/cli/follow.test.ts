@@ -112,7 +112,7 @@ describe("prefetch --follow", () => {
     const process = user.start(["prefetch", "--follow", "1s", reference, ...amd64]);
     running = process;
     await process.line("stdout", /^1 cached, \d requests, /);
-    await process.line("stdout", /^1 cached, 1 already here, 1 request, 0 B$/);
+    await process.line("stdout", /^1 cached \(1 of them before\), 1 request, 0 B in /);
   });
 
   it.each([
