@@ -2,7 +2,7 @@ import { Readable } from "node:stream";
 import { createGunzip } from "node:zlib";
 import { BpfcacheError, throwIfAborted } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
-import { type ArchiveRefusal, refusal } from "./refusal.js";
+import { refusal } from "./refusal.js";
 import { inflateZstd, isZstd } from "./zstd/inflate-zstd.js";
 
 export type Compression = "gzip" | "zstd" | "none";
@@ -11,7 +11,7 @@ export type Compression = "gzip" | "zstd" | "none";
 const chunkBytes = 64 * 1024;
 
 /** Small archives compress without measure (a tar of zeros is one), so the ratio counts only from here. */
-export const ratioFloorBytes = 1024 * 1024;
+const ratioFloorBytes = 1024 * 1024;
 
 export interface DecompressOptions {
   readonly limits: Limits;
@@ -42,10 +42,10 @@ export async function* decompress(
   for await (const chunk of unpack(counted(packed, counter), compression, limits, packedBytes)) {
     throwIfAborted(signal);
     unpacked += chunk.byteLength;
-    if (unpacked > maxBytes) throw tooLarge(maxBytes);
+    if (unpacked > maxBytes) throw refusal(`it inflates to more than ${maxBytes} bytes`);
     const ratio = compression === "none" ? 1 : unpacked / (packedBytes ?? counter.bytes);
     if (unpacked > ratioFloorBytes && ratio > limits.inflationRatio)
-      throw tooLargeByRatio(limits.inflationRatio);
+      throw refusal(`it inflates to more than ${limits.inflationRatio} times its size`);
     yield chunk;
   }
 }
@@ -88,30 +88,19 @@ async function* gunzip(
     for await (const chunk of stream) yield chunk;
   } catch (cause) {
     if (cause instanceof BpfcacheError) throw cause;
-    throw damagedGzip(cause);
+    throw refusal(zlibReason(cause), cause);
   } finally {
     source.destroy();
     stream.destroy();
   }
   // zlib stops without a word at a zero byte behind the last member; Go's reader, and so containerd, does not. A file
   // that comes without its length may be padded: gzip's own program passes over zeros too.
-  if (packedBytes !== undefined && stream.bytesWritten !== packedBytes) throw trailingBytes();
+  if (packedBytes !== undefined && stream.bytesWritten !== packedBytes)
+    throw refusal("there are bytes after the end of the gzip stream");
 }
 
-export function tooLarge(maxBytes: number): ArchiveRefusal {
-  return refusal(`it inflates to more than ${maxBytes} bytes`);
-}
-
-export function tooLargeByRatio(ratio: number): ArchiveRefusal {
-  return refusal(`it inflates to more than ${ratio} times its size`);
-}
-
-export function trailingBytes(): ArchiveRefusal {
-  return refusal("there are bytes after the end of the gzip stream");
-}
-
-export function damagedGzip(cause: unknown): ArchiveRefusal {
-  const isCutShort = cause instanceof Error && "code" in cause && cause.code === "Z_BUF_ERROR";
-  const reason = isCutShort ? "is cut short" : "is damaged or has something else after its end";
-  return refusal(`the gzip stream ${reason}`, cause);
+function zlibReason(cause: unknown): string {
+  const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+  if (code === "Z_BUF_ERROR") return "the gzip stream is cut short";
+  return "the gzip stream is damaged or has something else after its end";
 }

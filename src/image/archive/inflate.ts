@@ -1,17 +1,9 @@
 import { setImmediate } from "node:timers/promises";
-import { throwIfAborted } from "../../core/errors.js";
 import type { Limits } from "../../core/limits.js";
 import { type Compression, compressionOf, decompress } from "./decompress.js";
-import { gunzipAtOnce } from "./gunzip-at-once.js";
 import { refusal } from "./refusal.js";
 
 const sliceBytes = 64 * 1024;
-
-/**
- * What is so small is inflated at once, and not through the thread pool, which takes longer than the work. Even if all of
- * it is a bomb, the limit on the ratio ends it after a fraction of a second.
- */
-const atOnceBytes = 64 * 1024;
 
 /**
  * The archive that a layer is, in chunks. The limits are enforced on what comes out, as it comes out.
@@ -22,20 +14,9 @@ export function inflate(
   limits: Limits,
   signal: AbortSignal | undefined,
 ): AsyncGenerator<Uint8Array, void, void> {
-  const compression = layerCompression(layer);
-  const packedBytes = layer.byteLength;
-  if (compression === "gzip" && packedBytes <= atOnceBytes) return oneChunk(layer, limits, signal);
   const maxBytes = limits.inflatedBytes;
-  return decompress(slices(layer), compression, { limits, maxBytes, packedBytes, signal });
-}
-
-async function* oneChunk(
-  layer: Uint8Array,
-  limits: Limits,
-  signal: AbortSignal | undefined,
-): AsyncGenerator<Uint8Array, void, void> {
-  throwIfAborted(signal);
-  yield gunzipAtOnce(layer, limits);
+  const packedBytes = layer.byteLength;
+  return decompress(slices(layer), layerCompression(layer), { limits, maxBytes, packedBytes, signal });
 }
 
 /** By the first bytes: media types lie, and some layers have none worth reading. Throws INVALID_IMAGE. */
