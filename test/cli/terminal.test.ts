@@ -47,7 +47,7 @@ describe.skipIf(noTerminal)(`on a terminal${noTerminal ?? ""}`, () => {
       /^cached 127\.0\.0\.1:\d+\/org\/\S+:v1$/,
       /^failed 127\.0\.0\.1:\d+\/org\/absent:v1: .*\[NOT_FOUND\]$/,
       new RegExp(`^ {2}127\\.0\\.0\\.1\\S+:v1 +([█░]{5,20} {2})?${amount}( +[\\d.]+ [KM]?i?B/s)?$`),
-      /^ {2}127\.0\.0\.1\S+:v1 +(asking the registry|fetching the manifest|checking [\d.]+ [KM]iB)$/,
+      /^ {2}127\.0\.0\.1\S+:v1 +(asking the registry|fetching the manifest|checking [\d.]+ ([KM]i)?B)$/,
       /^ {2}127\.0\.0\.1\S+:v1 +retry \d (now|in \d+ s): .*$/,
       /^[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] \d of 7 images( {2}1 failed)?( {2}\d+ retr(y|ies))? {2}[\d.]+ [KM]?i?B( {2}[\d.]+ [KM]?i?B\/s)?( {2}\d+:\d\d)?…?$/,
       /^6 cached, 1 failed, \d+ requests, \d+ retr(y|ies), [\d.]+ MiB in [\d.]+ s$/,
