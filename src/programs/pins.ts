@@ -106,11 +106,19 @@ export class LoadDirectory {
 
 /** The directories of one cache's loads. Two caches never have the same ones, nor has one that was begun anew. */
 export class Pins {
-  readonly #root: string;
+  readonly #cache: { readonly directory: string; readonly id: string };
+  #known: string | undefined;
 
-  constructor(cacheDirectory: string, environmentId: string) {
-    const place = `${environmentId} ${realpathSync(cacheDirectory)}`;
-    this.#root = join(ownRoot, createHash("sha256").update(place).digest("hex").slice(0, 16));
+  constructor(cache: { readonly directory: string; readonly id: string }) {
+    this.#cache = cache;
+  }
+
+  /** Found out when it is first needed: most caches load no programs. */
+  get #root(): string {
+    if (this.#known !== undefined) return this.#known;
+    const place = `${this.#cache.id} ${realpathSync(this.#cache.directory)}`;
+    this.#known = join(ownRoot, createHash("sha256").update(place).digest("hex").slice(0, 16));
+    return this.#known;
   }
 
   directoryOf(loadId: string): LoadDirectory {

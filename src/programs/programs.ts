@@ -83,7 +83,7 @@ export class Programs {
 
   constructor(environment: Environment, images: ImageAccess) {
     this.#store = new ProgramStore(environment);
-    this.#pins = new Pins(environment.directory, environment.id);
+    this.#pins = new Pins(environment);
     this.#bpftool = new Bpftool(images.toolTimeoutMs);
     this.#images = images;
   }
