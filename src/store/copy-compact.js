@@ -8,25 +8,21 @@
 // Exits with 20 when LMDB finds fault with the content, with 28 when there is no room.
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
 import { open } from "lmdb";
+import { numberOf, openOnNewest } from "./newest-transaction.js";
 
 const [from = "", to = ""] = process.argv.slice(2);
 process.umask(0o077);
 try {
-  const root = open({
-    path: from,
-    readOnly: true,
-    noSubdir: false,
-    encoding: "binary",
-    keyEncoding: "binary",
-  });
-  const { lastTxnId } = /** @type {{ lastTxnId: number }} */ (root.getStats());
+  const binary = { encoding: /** @type {const} */ ("binary"), keyEncoding: /** @type {const} */ ("binary") };
+  const { root } = openOnNewest(from, () => open({ path: from, readOnly: true, noSubdir: false, ...binary }));
+  const newest = numberOf(root);
   await root.backup(to, true);
   for (const path of [`${to}/data.mdb`, to]) {
     const file = openSync(path, "r");
     fsyncSync(file);
     closeSync(file);
   }
-  writeSync(1, String(lastTxnId));
+  writeSync(1, String(newest));
   process.exit(0);
 } catch (error) {
   const { message, code } = /** @type {Error & { code?: number | string }} */ (error);

@@ -341,8 +341,14 @@ export class Environment {
     const version = this.snapshot(() => schemaOf(this));
     refuseNewer(version ?? schemaVersion, this.directory); // Before anything is made in it.
     if (version === undefined && this.isReadOnly) throw notYetMade(this.directory);
-    for (const name of treeNames) this.#handle.tree(name);
-    if (this.isReadOnly) return;
+    const openTrees = (): void => {
+      for (const name of treeNames) this.#handle.tree(name);
+    };
+    if (this.isReadOnly) {
+      openTrees();
+      return;
+    }
+    this.#handle.transaction(openTrees); // Those that are missing are made.
     this.#handle.extendShortFile(() => this.#mayWrite());
     if (version === undefined) this.commit(() => this.#putFirstRows());
     else if (version < schemaVersion) migrate(this);

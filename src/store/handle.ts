@@ -6,6 +6,7 @@ import { dataFile, setFileRights } from "./directory.js";
 import { databaseFailure } from "./failure.js";
 import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
 import { makeLockFile } from "./lock-file.js";
+import { type NewestTransaction, numberOf, openOnNewest } from "./newest-transaction.js";
 import { Tree, type TreeName } from "./trees.js";
 import { WriteMeter } from "./write-meter.js";
 
@@ -27,8 +28,11 @@ const readersCheckMs = 60_000;
 /** With so much room no transaction is in danger of having none. */
 const plentyBytes = 128 * 1024 * 1024;
 
+const begunOnOlder = new Error("the transaction has begun on an older state");
+
 interface SharedRoot {
   readonly root: RootDatabase<Buffer, Buffer>;
+  readonly newest: NewestTransaction | undefined;
   readonly identity: FileIdentity | undefined;
   users: number;
   isClosed: boolean;
@@ -73,7 +77,7 @@ export class Handle {
     makeLockFile(directory);
     // One process has one environment for a file, and this one cannot be written with. Its users open again.
     if (known !== undefined) close(known);
-    const shared = { root: openRoot(directory, isReadOnly), identity, users: 1, isClosed: false };
+    const shared = { ...openRoot(directory, isReadOnly), identity, users: 1, isClosed: false };
     if (isReadOnly && identity !== undefined) readOnlyRoots.set(identity, shared);
     if (!isReadOnly) setFileRights(directory);
     return new Handle(directory, shared);
@@ -96,18 +100,16 @@ export class Handle {
 
   /** The number of the newest transaction that changed anything, of any process. */
   get lastTransaction(): number {
-    return this.#counts().lastTxnId;
+    return numberOf(this.#shared.root);
   }
 
   /** The tree; one that is not there is made, or undefined when read-only. */
   tree(name: TreeName): Tree | undefined {
     const known = this.#trees.get(name);
     if (known !== undefined) return known;
+    const { root } = this.#shared;
     // Read-only, lmdb-js answers undefined for a tree that does not exist, whatever its types say.
-    const database: Database<Buffer, Buffer> | undefined = this.#shared.root.openDB<Buffer, Buffer>(
-      name,
-      binary,
-    );
+    const database: Database<Buffer, Buffer> | undefined = root.openDB<Buffer, Buffer>(name, binary);
     if (database === undefined) return undefined;
     const tree = new Tree(database, this.#meter);
     this.#trees.set(name, tree);
@@ -119,12 +121,26 @@ export class Handle {
    * changed, when what it writes can have no room.
    */
   transaction<T>(work: () => T): T {
-    const { root } = this.#shared;
     if (Date.now() - this.#readersCheckedAt > readersCheckMs) this.clearDeadReaders();
-    return root.transactionSync(() => {
-      this.#meter.begin(this.#scarceRoom());
-      return work();
-    });
+    for (;;) {
+      try {
+        return this.#shared.root.transactionSync(() => {
+          this.#requireNewest();
+          this.#meter.begin(this.#scarceRoom());
+          return work();
+        });
+      } catch (error) {
+        if (error !== begunOnOlder) throw error;
+      }
+    }
+  }
+
+  /** That the transaction goes on from the newest state, which cannot change meanwhile. See `NewestTransaction`. */
+  #requireNewest(): void {
+    const { root, newest } = this.#shared;
+    if (root.getWriteTxnId() === numberOf(root) + 1) return;
+    newest?.correct(root);
+    throw begunOnOlder;
   }
 
   /** How much can be written, on the disk and in free pages, if that is little. */
@@ -188,7 +204,6 @@ export class Handle {
 
 interface Counts {
   readonly lastPageNumber: number;
-  readonly lastTxnId: number;
   readonly pageSize: number;
   readonly treeBranchPageCount: number;
   readonly treeLeafPageCount: number;
@@ -201,9 +216,10 @@ function close(shared: SharedRoot): void {
   if (identity !== undefined && readOnlyRoots.get(identity) === shared) readOnlyRoots.delete(identity);
   // The environment is synchronous throughout: nothing is queued, so the returned promise has nothing to wait for.
   void shared.root.close();
+  shared.newest?.close();
 }
 
-function openRoot(directory: string, readOnly: boolean): RootDatabase<Buffer, Buffer> {
+function openRoot(directory: string, readOnly: boolean): Pick<SharedRoot, "root" | "newest"> {
   const options = {
     path: directory,
     readOnly,
@@ -218,7 +234,7 @@ function openRoot(directory: string, readOnly: boolean): RootDatabase<Buffer, Bu
     permissionsMode: 0o600, // Not in lmdb's types; without it the files are 0644. See setFileRights.
   };
   try {
-    return open<Buffer, Buffer>(options);
+    return openOnNewest(directory, () => open<Buffer, Buffer>(options));
   } catch (error) {
     throw databaseFailure(error, directory);
   }

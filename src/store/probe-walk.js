@@ -3,6 +3,7 @@
 // tree and exits with 0; with 20, saying why, when LMDB finds fault; or dies trying.
 import { writeSync } from "node:fs";
 import { open } from "lmdb";
+import { openOnNewest } from "./newest-transaction.js";
 
 const [directory = ""] = process.argv.slice(2);
 const binary = { encoding: /** @type {const} */ ("binary"), keyEncoding: /** @type {const} */ ("binary") };
@@ -17,7 +18,8 @@ try {
 }
 
 function walk() {
-  const root = open({ path: directory, readOnly: true, noSubdir: false, maxDbs: 64, ...binary });
+  const options = { path: directory, readOnly: true, noSubdir: false, maxDbs: 64, ...binary };
+  const { root } = openOnNewest(directory, () => open(options));
   // The root's own keys are the names of the trees. Opening one ends a walk that is under way: so all names first. Where
   // the file ends within the root's page, what lacks of that reads as zeros: it has no names then, and counts them.
   const names = [...root.getKeys()];

@@ -7,10 +7,12 @@
 // Keys and values are in base64, with a space between them.
 import { writeSync } from "node:fs";
 import { open } from "lmdb";
+import { openOnNewest } from "./newest-transaction.js";
 
 const [directory = "", name = ""] = process.argv.slice(2);
 const binary = { encoding: /** @type {const} */ ("binary"), keyEncoding: /** @type {const} */ ("binary") };
-const root = open({ path: directory, readOnly: true, noSubdir: false, maxDbs: 64, ...binary });
+const options = { path: directory, readOnly: true, noSubdir: false, maxDbs: 64, ...binary };
+const { root } = openOnNewest(directory, () => open(options));
 const tree = root.openDB({ name, ...binary });
 for (const { key, value } of tree.getRange())
   print(`${/** @type {Buffer} */ (key).toString("base64")} ${value.toString("base64")}\n`);

@@ -1,0 +1,63 @@
+import { execFileSync } from "node:child_process";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { Environment } from "../../src/store/environment.js";
+import { TemporaryDirectory } from "../reliability/processes.js";
+
+let directory: TemporaryDirectory;
+let environment: Environment;
+
+beforeEach(() => {
+  directory = new TemporaryDirectory();
+  environment = Environment.open({ directory: directory.path });
+  for (const name of ["first", "second", "third"]) put(name);
+});
+
+afterEach(() => {
+  environment.close();
+  directory[Symbol.dispose]();
+});
+
+function put(name: string): void {
+  environment.commit(() => environment.tree("meta").put(Buffer.from(name), Buffer.from("put")));
+}
+
+function names(): string[] {
+  return environment.snapshot(() =>
+    ["first", "second", "third", "fourth"].filter((name) => environment.tree("meta").has(Buffer.from(name))),
+  );
+}
+
+/** The number in the lock file, after `change`. In a process of its own: closing the file takes a process's locks on it away. */
+function numberInLockFile(change = 0): number {
+  const program = `
+    const fs = require("node:fs");
+    const file = fs.openSync(process.argv[1], "r+");
+    const bytes = Buffer.alloc(8);
+    fs.readSync(file, bytes, 0, 8, 8);
+    bytes.writeBigUInt64LE(bytes.readBigUInt64LE() + BigInt(process.argv[2]));
+    fs.writeSync(file, bytes, 0, 8, 8);
+    console.log(String(bytes.readBigUInt64LE()));`;
+  const lock = directory.join("lock.mdb");
+  return Number(execFileSync(process.execPath, ["-e", program, lock, String(change)], { encoding: "utf8" }));
+}
+
+it("the lock file says which transaction is the newest", () => {
+  expect(numberInLockFile()).toBe(environment.lastTransaction);
+});
+
+it.each([1, 2, 3])(
+  "a commit goes on from the newest state when another process has taken the number back by %i",
+  (by) => {
+    numberInLockFile(-by);
+    put("fourth");
+    expect(names()).toEqual(["first", "second", "third", "fourth"]);
+    expect(numberInLockFile()).toBe(environment.lastTransaction);
+  },
+);
+
+it.each([true, false])("opening it (read-only: %s) corrects the number, for those that read", (readOnly) => {
+  numberInLockFile(-1);
+  expect(names()).toEqual(["first", "second"]);
+  Environment.open({ directory: directory.path, readOnly }).close();
+  expect(names()).toEqual(["first", "second", "third"]);
+});
