@@ -5,6 +5,7 @@ import type { Database, RootDatabase } from "lmdb";
 import { dataFile, setFileRights } from "./directory.js";
 import { databaseFailure } from "./failure.js";
 import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
+import { damaged } from "./header.js";
 import { makeLockFile } from "./lock-file.js";
 import { type NewestTransaction, numberOf, openOnNewest } from "./newest-transaction.js";
 import { Tree, type TreeName } from "./trees.js";
@@ -27,6 +28,9 @@ const readersCheckMs = 60_000;
 
 /** With so much room no transaction is in danger of having none. */
 const plentyBytes = 128 * 1024 * 1024;
+
+/** More than other processes can spoil in a row. */
+const beginnings = 1_000;
 
 const begunOnOlder = new Error("the transaction has begun on an older state");
 
@@ -122,7 +126,7 @@ export class Handle {
    */
   transaction<T>(work: () => T): T {
     if (Date.now() - this.#readersCheckedAt > readersCheckMs) this.clearDeadReaders();
-    for (;;) {
+    for (let attempt = 1; ; attempt++) {
       try {
         return this.#shared.root.transactionSync(() => {
           this.#requireNewest();
@@ -131,6 +135,8 @@ export class Handle {
         });
       } catch (error) {
         if (error !== begunOnOlder) throw error;
+        if (attempt === beginnings)
+          throw damaged(this.#dataPath, "no transaction begins on its newest state");
       }
     }
   }

@@ -79,22 +79,30 @@ function inspectHeader(header: Buffer, fileSize: number): HeaderFinding | Fault 
     return { fault: "its page size is impossible" };
   }
   if (fileSize < 2 * pageSize) return { fault: "it is shorter than its two meta pages" };
-  const [first, second] = [readMeta(header, 0), readMeta(header, pageSize)];
+  const [first, second] = [readMeta(header, 0, 0n), readMeta(header, pageSize, 1n)];
   if ("fault" in first) return first;
   if ("fault" in second) return second;
   const newest = second.transaction > first.transaction ? second : first;
   return (newest.lastPage + 1n) * BigInt(pageSize) > BigInt(fileSize) ? "short" : "sound";
 }
 
-function readMeta(header: Buffer, offset: number): { lastPage: bigint; transaction: bigint } | Fault {
+/** Transactions take turns with the two pages: the second has the odd ones. */
+function readMeta(
+  header: Buffer,
+  offset: number,
+  turn: 0n | 1n,
+): { lastPage: bigint; transaction: bigint } | Fault {
   if ((header.readUInt16LE(offset + 18) & metaPageFlag) === 0)
     return { fault: "a meta page is not marked as one" };
   if (header.readUInt32LE(offset + 24) !== magic) return { fault: "it does not have LMDB's magic number" };
   if ((header.readUInt32LE(offset + 28) & 0xffff) !== dataVersion) {
     return { fault: "its LMDB format version is unknown" };
   }
-  return {
-    lastPage: header.readBigUInt64LE(offset + 144),
-    transaction: header.readBigUInt64LE(offset + 152),
-  };
+  const lastPage = header.readBigUInt64LE(offset + 144);
+  const transaction = header.readBigUInt64LE(offset + 152);
+  const isPossible =
+    transaction === 0n || (transaction % 2n === turn && transaction <= Number.MAX_SAFE_INTEGER);
+  return isPossible
+    ? { lastPage, transaction }
+    : { fault: "the number of its newest transaction is impossible" };
 }
