@@ -13,7 +13,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openCache } from "../../dist/index.js";
 
-const example = fileURLToPath(new URL("../../examples/bpf/xdp_pass.bpfel.o", import.meta.url));
+const example = fileURLToPath(new URL("../../examples/bpf/objects/xdp_counter.bpfel.o", import.meta.url));
 const [file = example, count = "100"] = process.argv.slice(2);
 const home = mkdtempSync(join(tmpdir(), "bpfcache-bench-"));
 const pin = `/sys/fs/bpf/bpfcache-bench-${process.pid}`;
