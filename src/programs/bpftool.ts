@@ -54,7 +54,8 @@ export class Bpftool {
     beforeInput?: () => void,
   ): Promise<{ end: ProgramEnd; outputs: unknown[] }> {
     const input = commands.map((words) => `${words.map(quoted).join(" ")}\n`).join("");
-    const options = { timeoutMs: this.#timeoutMs, input, beforeInput, signal };
+    const environment = environmentOfTool();
+    const options = { timeoutMs: this.#timeoutMs, environment, input, beforeInput, signal };
     const end = await runProgram("bpftool", ["-j", "batch", "file", "-"], options).catch((error: unknown) => {
       throw notStarted(error);
     });
@@ -65,6 +66,15 @@ export class Bpftool {
 
 function showPinned(pin: string): readonly string[] {
   return ["prog", "show", "pinned", pin];
+}
+
+/**
+ * What finding and starting it needs, and no more: LIBBPF_LOG_LEVEL would change what is printed, and to copy a long
+ * environment takes as long as to parse a small object.
+ */
+function environmentOfTool(): NodeJS.ProcessEnv {
+  const { PATH, LD_LIBRARY_PATH } = process.env;
+  return { PATH, LD_LIBRARY_PATH };
 }
 
 /** Words of a batch are split at spaces unless they are quoted; there is no escape for a quote. */
