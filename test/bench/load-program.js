@@ -3,8 +3,9 @@
 //
 //     node test/bench/load-program.js [OBJECT.o] [LOADS]
 //
-// Both are measured in turns, so that what else the machine does strikes both. Medians count; on a machine that is
-// never idle the least of each, which nothing else has struck, says more.
+// Both are measured in turns, so that what else the machine does strikes both, and from one process: starting another
+// takes the longer the larger one is. The plain load is waited for in the way that costs least. Medians count; on a
+// machine that is never idle the least of each, which nothing else has struck, says more, or `chrt -f 50 node …`.
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
