@@ -8,6 +8,8 @@ export interface RunOptions {
   readonly environment?: NodeJS.ProcessEnv | undefined;
   /** What it reads from standard input. */
   readonly input?: string | Uint8Array | undefined;
+  /** Called when it has been started, before it is given any input; when this throws, it gets none and the error is thrown. */
+  readonly beforeInput?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -34,7 +36,7 @@ export async function runProgram(
   args: readonly string[],
   options: RunOptions,
 ): Promise<ProgramEnd> {
-  const { timeoutMs, environment = process.env, input, signal } = options;
+  const { timeoutMs, environment = process.env, input, beforeInput, signal } = options;
   throwIfAborted(signal);
   // A process group of its own, so that what it starts ends with it.
   const child = spawn(command, args, {
@@ -47,12 +49,20 @@ export async function runProgram(
   const stderr = outputOf(child.stderr);
   child.once("exit", () => ending.letGo());
   child.stdin?.on("error", () => {}); // It may end without having read all of it; its status tells.
-  child.stdin?.end(input);
+  let refusal: { readonly error: unknown } | undefined;
+  try {
+    if (child.pid !== undefined) beforeInput?.();
+    child.stdin?.end(input);
+  } catch (error) {
+    refusal = { error };
+    child.stdin?.end();
+  }
   const status = await new Promise<number | Error>((resolve) => {
     child.once("error", resolve);
     child.once("close", (code) => resolve(code ?? -1));
   });
   ending.stop();
+  if (refusal !== undefined) throw refusal.error;
   throwIfAborted(signal);
   if (status instanceof Error) throw status;
   return { status, isTimedOut: ending.isTimedOut, stdout: stdout(), stderr: stderr() };

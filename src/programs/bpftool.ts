@@ -20,12 +20,12 @@ export class Bpftool {
   }
 
   /** Loads and pins an object. Throws TOOL_FAILED, with the verifier's log when that is why. */
-  async load(plan: LoadPlan, signal?: AbortSignal): Promise<Map<string, KernelProgram>> {
+  async load(plan: LoadPlan, prepare: () => void, signal?: AbortSignal): Promise<Map<string, KernelProgram>> {
     const { path, programDirectory, mapDirectory, reusedMaps } = plan;
     const reused = [...reusedMaps].flatMap(([name, pin]) => ["map", "name", name, "pinned", pin]);
     const load = ["prog", "loadall", path, programDirectory, ...reused, "pinmaps", mapDirectory];
     const pins = plan.programs.map((name) => `${programDirectory}/${name}`);
-    const { end, outputs } = await this.#batch([load, ...pins.map(showPinned)], signal);
+    const { end, outputs } = await this.#batch([load, ...pins.map(showPinned)], signal, prepare);
     if (isError(outputs[0])) throw loadRefused("bpftool", end.stderr);
     const shown = requireOutputs(outputs.slice(1), pins.length, end);
     return new Map(plan.programs.map((name, i) => [name, this.#described(shown[i], pins[i])]));
@@ -51,9 +51,11 @@ export class Bpftool {
   async #batch(
     commands: readonly (readonly string[])[],
     signal: AbortSignal | undefined,
+    beforeInput?: () => void,
   ): Promise<{ end: ProgramEnd; outputs: unknown[] }> {
     const input = commands.map((words) => `${words.map(quoted).join(" ")}\n`).join("");
-    const options = { timeoutMs: this.#timeoutMs, input, signal };
+    const environment = environmentOfTool();
+    const options = { timeoutMs: this.#timeoutMs, environment, input, beforeInput, signal };
     const end = await runProgram("bpftool", ["-j", "batch", "file", "-"], options).catch((error: unknown) => {
       throw notStarted(error);
     });
@@ -64,6 +66,15 @@ export class Bpftool {
 
 function showPinned(pin: string): readonly string[] {
   return ["prog", "show", "pinned", pin];
+}
+
+/**
+ * What finding and starting it needs, and no more: LIBBPF_LOG_LEVEL would change what is printed, and to copy a long
+ * environment takes as long as to parse a small object.
+ */
+function environmentOfTool(): NodeJS.ProcessEnv {
+  const { PATH, LD_LIBRARY_PATH } = process.env;
+  return { PATH, LD_LIBRARY_PATH };
 }
 
 /** Words of a batch are split at spaces unless they are quoted; there is no escape for a quote. */

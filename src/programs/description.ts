@@ -1,7 +1,7 @@
 import type { Digest } from "../core/digest.js";
 import type { KernelProgram } from "./kernel-program.js";
 import type { ProgramLocation } from "./location.js";
-import type { ProgramData, ProgramLink, ProgramState } from "./program-data.js";
+import type { ProgramData, ProgramState } from "./program-data.js";
 
 /** A program as the kernel knows it: what is shown of those that were not loaded through this cache. */
 export interface UnmanagedProgram {
@@ -33,7 +33,6 @@ export interface ManagedProgram extends UnmanagedProgram {
   readonly pin: string;
   readonly mapPinPath: string;
   readonly attachPoints: readonly string[];
-  readonly links: readonly ProgramLink[];
   readonly gplCompatible: boolean;
   readonly btfId: number | null;
   readonly bytesTranslated: number;
@@ -45,6 +44,10 @@ export interface ManagedProgram extends UnmanagedProgram {
 }
 
 export function describeProgram(data: ProgramData): ManagedProgram {
+  return data.atOnce(() => described(data));
+}
+
+function described(data: ProgramData): ManagedProgram {
   const { location, kernel } = data;
   return {
     id: data.id ?? 0,
@@ -66,7 +69,6 @@ export function describeProgram(data: ProgramData): ManagedProgram {
     mapsUsedBy: data.mapsUsedBy,
     mapPinPath: data.mapPinPath,
     attachPoints: data.attachPoints,
-    links: [...data.links.values()],
     kernelName: kernel?.name ?? "",
     gplCompatible: kernel?.isGplCompatible ?? false,
     btfId: kernel?.btfId ?? null,

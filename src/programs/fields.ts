@@ -1,5 +1,5 @@
 import { BpfcacheError } from "../core/errors.js";
-import type { KeyRange } from "../store/key-range.js";
+import type { Entry, KeyRange } from "../store/key-range.js";
 
 /** How values of one type are bytes: fixed width, big-endian, the same on every host. */
 export interface Codec<T> {
@@ -46,29 +46,41 @@ export const uint64: Codec<number> = {
  */
 export class Fields {
   readonly #range: KeyRange;
+  /** All rows, while `atOnce` runs; each byte of a key is a character. */
+  #rows: ReadonlyMap<string, Buffer> | undefined;
 
   constructor(range: KeyRange) {
     this.#range = range;
   }
 
+  /** Runs `read` on all rows as one scan finds them: for most of the fields that is quicker than a look-up of each. */
+  atOnce<T>(read: () => T): T {
+    this.#rows = new Map(this.#range.entries().map(({ key, value }) => [key.toString("latin1"), value]));
+    try {
+      return read();
+    } finally {
+      this.#rows = undefined;
+    }
+  }
+
   get<T>(field: string, codec: Codec<T>): T | undefined {
-    const value = this.#range.get(Buffer.from(field));
+    const value = this.#rows === undefined ? this.#range.get(Buffer.from(field)) : this.#rows.get(field);
     return value && codec.decode(value);
   }
 
   /** Undefined removes it. */
   set<T>(field: string, codec: Codec<T>, value: T | undefined): void {
+    this.#rows = undefined;
     if (value === undefined) this.#range.remove(Buffer.from(field));
     else this.#range.put(Buffer.from(field), codec.encode(value));
   }
 
   vector<T>(field: string, codec: Codec<T>): T[] {
-    return this.#items(field)
-      .entries()
-      .map(({ value }) => codec.decode(value));
+    return this.#entries(field).map(({ value }) => codec.decode(value));
   }
 
   setVector<T>(field: string, codec: Codec<T>, values: readonly T[]): void {
+    this.#rows = undefined;
     const items = this.#items(field);
     this.#range.environment.commit(() => {
       items.clear();
@@ -79,15 +91,12 @@ export class Fields {
 
   /** In the order of the keys' bytes. */
   map<T>(field: string, codec: Codec<T>): Map<string, T> {
-    return new Map(
-      this.#items(field)
-        .entries()
-        .map(({ key, value }) => [key.toString(), codec.decode(value)]),
-    );
+    return new Map(this.#entries(field).map(({ key, value }) => [key.toString(), codec.decode(value)]));
   }
 
   /** Throws USAGE for a key that is too long or not well-formed text. */
   setMap<T>(field: string, codec: Codec<T>, entries: ReadonlyMap<string, T>): void {
+    this.#rows = undefined;
     const items = this.#items(field);
     this.#range.environment.commit(() => {
       items.clear();
@@ -95,9 +104,21 @@ export class Fields {
     });
   }
 
-  #items(field: string): KeyRange {
-    return this.#range.within(Buffer.from(`${field}\0`));
+  #entries(field: string): readonly Entry[] {
+    if (this.#rows === undefined) return this.#items(field).entries();
+    const prefix = itemPrefix(field);
+    return [...this.#rows]
+      .filter(([key]) => key.startsWith(prefix))
+      .map(([key, value]) => ({ key: Buffer.from(key.slice(prefix.length), "latin1"), value }));
   }
+
+  #items(field: string): KeyRange {
+    return this.#range.within(Buffer.from(itemPrefix(field)));
+  }
+}
+
+function itemPrefix(field: string): string {
+  return `${field}\0`;
 }
 
 function mapKey(key: string): Buffer {

@@ -1,7 +1,8 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, realpathSync, rmdirSync, statfsSync, unlinkSync } from "node:fs";
+import { existsSync, mkdirSync, realpathSync, rmdirSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BpfcacheError } from "../core/errors.js";
+import { codeOf, namesIn, removeIfEmpty, unlinkIfThere } from "./unlink.js";
 
 /** Where the BPF file system belongs (Documentation/bpf, bpffs). */
 const bpffs = "/sys/fs/bpf";
@@ -171,38 +172,4 @@ function notMade(path: string, cause: unknown): BpfcacheError {
     cause,
     hint: "Pinning needs root and a directory on a BPF file system.",
   });
-}
-
-function namesIn(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory);
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return [];
-    throw error;
-  }
-}
-
-function unlinkIfThere(path: string): void {
-  try {
-    unlinkSync(path);
-  } catch (error) {
-    if (codeOf(error) !== "ENOENT") throw error;
-  }
-}
-
-/** Whether it is away. */
-function removeIfEmpty(directory: string): boolean {
-  try {
-    rmdirSync(directory);
-    return true;
-  } catch (error) {
-    const code = codeOf(error);
-    if (code === "ENOENT") return true;
-    if (code === "ENOTEMPTY" || code === "EBUSY") return false;
-    throw error;
-  }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
 }

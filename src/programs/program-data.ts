@@ -9,13 +9,6 @@ import type { ProgramLocation } from "./location.js";
  */
 export type ProgramState = "loaded" | "unloading" | "gone" | "archived";
 
-/** A link that was made when the program was attached. */
-export interface ProgramLink {
-  readonly type: string;
-  readonly target: string;
-  readonly pin: string;
-}
-
 /**
  * All that is known of one program, in a tree of its own: of no kernel id until the kernel has given it one. Nothing is
  * held in memory; every read is of what is in the database, and every write is there when it returns. The bytecode is
@@ -29,6 +22,11 @@ export class ProgramData {
   constructor(range: KeyRange, id?: number) {
     this.id = id;
     this.#fields = new Fields(range);
+  }
+
+  /** Runs `read`, which reads most of the fields, on the rows of one scan. */
+  atOnce<T>(read: () => T): T {
+    return this.#fields.atOnce(read);
   }
 
   /** The function's, in full. */
@@ -132,15 +130,6 @@ export class ProgramData {
   }
   set attachPoints(points: readonly string[]) {
     this.#fields.setVector("attachPoints", text, points);
-  }
-
-  /** By what it is attached to. */
-  get links(): ReadonlyMap<string, ProgramLink> {
-    const rows = this.#fields.map("links", text);
-    return new Map([...rows].map(([target, row]) => [target, JSON.parse(row) as ProgramLink]));
-  }
-  set links(links: ReadonlyMap<string, ProgramLink>) {
-    this.#fields.setMap("links", text, new Map([...links].map(([key, link]) => [key, JSON.stringify(link)])));
   }
 
   get kernel(): KernelProgram | undefined {

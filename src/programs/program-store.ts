@@ -230,8 +230,8 @@ export class ProgramStore {
     data.kernel = kernel;
     data.state = "loaded";
     if (index > 0) data.mapOwner ??= first;
-    const { location, mapOwner } = data;
-    if (location?.kind === "image") this.#hold(location.objectDigest, programHolder(intent.bootId, id));
+    if (intent.object !== undefined) this.#hold(intent.object, programHolder(intent.bootId, id));
+    const { mapOwner } = data;
     if (mapOwner === undefined) data.mapsUsedBy = [id];
     else this.#joinMaps(mapOwner, id);
     return data;

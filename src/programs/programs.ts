@@ -20,7 +20,7 @@ import { LoadDirectory, Pins, requireFree } from "./pins.js";
 import type { ProgramData } from "./program-data.js";
 import { type PendingProgram, ProgramStore } from "./program-store.js";
 import { Reconciliation, unload, unpinOthers } from "./reconcile.js";
-import { stage, stagingOf, unstage } from "./staging.js";
+import { stage, stagedPath, stagingOf, unstage } from "./staging.js";
 import { requireSuitable } from "./suitability.js";
 
 /** What takes an object into the kernel. */
@@ -159,34 +159,37 @@ export class Programs {
       via === "bpftool" ? loadable.object.programs.filter(({ autoload }) => autoload) : chosen;
     const intent = this.#intentOf(loadable, chosen, loadedToo, loadId, directory);
     const pending = chosen.map((program) => pendingOf(program, loadable, directory, options, owner));
-    this.#store.begin(intent, pending);
-    let isMade = false;
-    try {
+    const plan: LoadPlan = {
+      path: stagedPath(intent.staging, loadable.name),
+      programs: intent.programs,
+      programDirectory: directory.programs,
+      mapDirectory: directory.maps,
+      reusedMaps: sharedMaps(loadable, owner),
+    };
+    const loader = await this.#loader(via);
+    const done = { isBegun: false, isMade: false };
+    const prepare = (): void => {
+      this.#store.begin(intent, pending);
+      done.isBegun = true;
       directory.make();
-      isMade = true;
-      const path = stage(intent.staging, loadable.name, loadable.bytes);
-      const plan: LoadPlan = {
-        path,
-        programs: intent.programs,
-        programDirectory: directory.programs,
-        mapDirectory: directory.maps,
-        reusedMaps: sharedMaps(loadable, owner),
-      };
-      const kernel = await (await this.#loader(via)).load(plan, signal);
+      done.isMade = true;
+      stage(plan.path, loadable.bytes);
+    };
+    try {
+      const kernel = await loader.load(plan, prepare, signal);
       unpinOthers(intent, directory);
       unstage(intent.staging); // With the intent its place is forgotten.
       return this.#store.finish(intent, kernel, describeProgram);
     } catch (error) {
-      this.#undo(intent, isMade ? directory : undefined, error);
+      if (done.isBegun) this.#undo(intent, done.isMade ? directory : undefined, error);
       throw error;
-    } finally {
-      unstage(intent.staging);
     }
   }
 
   #undo(intent: LoadIntent, directory: LoadDirectory | undefined, cause: unknown): void {
     try {
       directory?.remove();
+      unstage(intent.staging);
       this.#store.abandon(intent);
     } catch (error) {
       const { message } = toBpfcacheError(error);

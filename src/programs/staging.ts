@@ -1,6 +1,7 @@
-import { mkdirSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { basename, join } from "node:path";
+import { basename, dirname, join } from "node:path";
+import { namesIn, removeIfEmpty, unlinkIfThere } from "./unlink.js";
 
 /** In memory, where there is such a place. */
 const memory = "/dev/shm";
@@ -11,19 +12,21 @@ export function stagingOf(loadId: string): string {
   return join(isThere ? memory : tmpdir(), `bpfcache-${loadId}`);
 }
 
-/**
- * Writes an object for a program that takes nothing but a path. libbpf names the maps of global variables after the
- * file, so it keeps its own name, as far as that is one.
- */
-export function stage(staging: string, name: string, bytes: Uint8Array): string {
-  mkdirSync(staging, { mode: 0o700 });
-  const path = join(staging, fileName(name));
-  writeFileSync(path, bytes, { mode: 0o600, flag: "wx" });
-  return path;
+/** libbpf names the maps of global variables after the file, so it keeps its own name, as far as that is one. */
+export function stagedPath(staging: string, name: string): string {
+  return join(staging, fileName(name));
 }
 
+/** Writes an object for a program that takes nothing but a path. */
+export function stage(path: string, bytes: Uint8Array): void {
+  mkdirSync(dirname(path), { mode: 0o700 });
+  writeFileSync(path, bytes, { mode: 0o600, flag: "wx" });
+}
+
+/** What is in it is files: so many calls, which take a fifth of the time of `rmSync`. */
 export function unstage(staging: string): void {
-  rmSync(staging, { recursive: true, force: true });
+  for (const name of namesIn(staging)) unlinkIfThere(join(staging, name));
+  removeIfEmpty(staging);
 }
 
 /** An image may call its objects whatever it likes. */

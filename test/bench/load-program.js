@@ -3,8 +3,9 @@
 //
 //     node test/bench/load-program.js [OBJECT.o] [LOADS]
 //
-// Both are measured in turns, so that what else the machine does strikes both. Medians count; on a machine that is
-// never idle the least of each, which nothing else has struck, says more.
+// Both are measured in turns, so that what else the machine does strikes both, and from one process: starting another
+// takes the longer the larger one is. The plain load is waited for in the way that costs least. Medians count; on a
+// machine that is never idle the least of each, which nothing else has struck, says more, or `chrt -f 50 node …`.
 
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -13,7 +14,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { openCache } from "../../dist/index.js";
 
-const example = fileURLToPath(new URL("../../examples/bpf/xdp_pass.bpfel.o", import.meta.url));
+const example = fileURLToPath(new URL("../../examples/bpf/objects/xdp_counter.bpfel.o", import.meta.url));
 const [file = example, count = "100"] = process.argv.slice(2);
 const home = mkdtempSync(join(tmpdir(), "bpfcache-bench-"));
 const pin = `/sys/fs/bpf/bpfcache-bench-${process.pid}`;

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { closeSync, existsSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
@@ -20,7 +20,7 @@ describe.skipIf(noKernel)(`a program in the kernel${why}`, () => {
   afterAll(() => site[Symbol.asyncDispose](), 60_000);
 
   it.each(kinds)(
-    "of the section %s is in every field what bpftool and fdinfo say of a %s",
+    "of the section %s is in every field what bpftool says of a %s",
     async (section, type, result) => {
       const name = uniqueName("kind");
       const reference = await site.seed(cache, name, countingObject(name, section, result));
@@ -46,18 +46,21 @@ describe.skipIf(noKernel)(`a program in the kernel${why}`, () => {
   );
 
   const noLibbpf = because(!hasKoffi(), "needs koffi");
-  it.skipIf(noLibbpf)(`has had as many instructions verified as fdinfo says${noLibbpf ?? ""}`, async () => {
-    const name = uniqueName("verified");
-    const reference = await site.seed(cache, name, countingObject(name));
-    const [loaded] = await cache.programs.load(reference);
-    const fdinfo = fdinfoOf(loaded?.pin ?? "");
-    expect(loaded).toMatchObject({
-      id: Number(fdinfo.get("prog_id")),
-      tag: fdinfo.get("prog_tag"),
-      bytesMemlock: Number(fdinfo.get("memlock")),
-      verifiedInstructions: Number(fdinfo.get("verified_insns")),
+  describe.skipIf(noLibbpf)(`as fdinfo shows it${noLibbpf ?? ""}`, () => {
+    it.each(kinds)("of the section %s", async (section, _type, result) => {
+      const name = uniqueName("fdinfo");
+      const loaded = await loadOne(await site.seed(cache, name, countingObject(name, section, result)));
+      const fdinfo = fdinfoOf(loaded.pin);
+      expect(loaded).toMatchObject({
+        id: Number(fdinfo.get("prog_id")),
+        tag: fdinfo.get("prog_tag"),
+        jited: fdinfo.get("prog_jited") === "1",
+        bytesMemlock: Number(fdinfo.get("memlock")),
+        verifiedInstructions: Number(fdinfo.get("verified_insns")),
+      });
+      expect(loaded.verifiedInstructions).toBeGreaterThan(0);
+      await cache.programs.unload(loaded.id);
     });
-    expect(loaded?.verifiedInstructions).toBeGreaterThan(0);
   });
 
   it.each(["bpftool", "libbpf"] as const)("shares maps with its owner, loaded by %s", async (via) => {
@@ -192,6 +195,8 @@ describe.skipIf(noKernel)(`a program in the kernel${why}`, () => {
       expect((failure as { log: string[] }).log).toContain("    1: r0 = *(u32 *)(r1 +0)");
     }
     expect((await cache.programs.list()).programs.filter((program) => program.name === name)).toEqual([]);
+    expect(idsNamed(name)).toEqual([]);
+    expect(stagedAs(name)).toEqual([]);
   });
 
   it("is not asked for when the byte order is another one", async () => {
@@ -224,11 +229,32 @@ describe.skipIf(noKernel)(`a program in the kernel${why}`, () => {
     const reference = await site.seed(cache, name, countingObject(name));
     process.env["PATH"] = "/nowhere";
     try {
-      await expect(cache.programs.load(reference)).rejects.toMatchObject({ code: "TOOL_FAILED" });
+      await expect(cache.programs.load(reference)).rejects.toMatchObject({
+        code: "TOOL_FAILED",
+        message: "bpftool failed: there is no such program in PATH",
+      });
     } finally {
       process.env["PATH"] = path;
     }
     expect(idsNamed(name)).toEqual([]);
+    expect(stagedAs(name)).toEqual([]);
+  });
+
+  it.each(["bpftool", "libbpf"] as const)("is not loaded where nothing can be pinned, by %s", async (via) => {
+    const name = uniqueName("nowhere");
+    const reference = await site.seed(cache, name, countingObject(name));
+    const pin = site.path("not-bpffs");
+    const failure = cache.programs.load(reference, { pin, via });
+    await expect(failure).rejects.toMatchObject({
+      code: "USAGE",
+      message: expect.stringContaining("is not on a BPF file system"),
+    });
+    expect(idsNamed(name)).toEqual([]);
+    expect(existsSync(pin)).toBe(false);
+    expect(stagedAs(name)).toEqual([]);
+    cache.remove(reference);
+    expect(cache.list().map((image) => image.reference)).not.toContain(reference);
+    expect((await cache.scrub()).damaged).toEqual([]);
   });
 
   async function loadOne(
@@ -271,6 +297,11 @@ function asBpftool(program: ManagedProgram): object {
 
 function withoutUser({ uid, ...rest }: { readonly uid: number }): object {
   return rest;
+}
+
+/** What has been laid ready for the loader, of an object that is called so. */
+function stagedAs(name: string): readonly string[] {
+  return readdirSync("/dev/shm").filter((directory) => existsSync(`/dev/shm/${directory}/${name}.o`));
 }
 
 function hasKoffi(): boolean {

@@ -114,6 +114,26 @@ describe("what is known of a program", () => {
     expect(rows(data)).toBe(0);
   });
 
+  it("is the same read at once, and a write meanwhile is seen", () => {
+    const data = newProgram();
+    data.name = "once";
+    data.kernel = kernel({ mapIds: [9, 8], btfId: 4 });
+    data.metadata = new Map([
+      ["ÿ", "1"],
+      ["a\0b", "2"],
+      ["", "3"],
+    ]);
+    const all = () => [data.name, data.kernel, [...data.metadata], data.mapsUsedBy, data.mapOwner];
+    expect(data.atOnce(all)).toEqual(all());
+    const written = data.atOnce(() => {
+      const before = data.name;
+      data.name = "written";
+      data.mapsUsedBy = [1];
+      return [before, data.name, data.mapsUsedBy];
+    });
+    expect(written).toEqual(["once", "written", [1]]);
+  });
+
   it("says that it is damaged when a value has changed its bytes", () => {
     const data = newProgram();
     data.name = "damaged";

@@ -45,7 +45,6 @@ export const program = schemaOf<ManagedProgram>()(
     pin: z.string(),
     mapPinPath: z.string(),
     attachPoints: listOf(z.string()),
-    links: listOf(z.object({ type: z.string(), target: z.string(), pin: z.string() })),
     gplCompatible: z.boolean(),
     btfId: count.nullable(),
     bytesTranslated: bytes,

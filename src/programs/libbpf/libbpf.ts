@@ -21,10 +21,15 @@ export class Libbpf implements Loader {
   }
 
   /** Throws TOOL_FAILED, with the verifier's log when that is why. */
-  async load(plan: LoadPlan, signal?: AbortSignal): Promise<ReadonlyMap<string, KernelProgram>> {
+  async load(
+    plan: LoadPlan,
+    prepare: () => void,
+    signal?: AbortSignal,
+  ): Promise<ReadonlyMap<string, KernelProgram>> {
     requireKoffi();
     const input = JSON.stringify({ ...plan, reusedMaps: [...plan.reusedMaps] });
-    const end = await runProgram(process.execPath, [program], { timeoutMs: this.#timeoutMs, input, signal });
+    const options = { timeoutMs: this.#timeoutMs, input, beforeInput: prepare, signal };
+    const end = await runProgram(process.execPath, [program], options);
     if (end.isTimedOut) throw toolFailed("libbpf", `it did not end within ${this.#timeoutMs / 1_000} s`);
     if (/cannot open shared object file/i.test(end.stderr)) throw noLibrary();
     if (end.status !== 0) throw loadRefused("libbpf", end.stderr);
