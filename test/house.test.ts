@@ -9,7 +9,7 @@ const src = fileURLToPath(new URL("../src", import.meta.url));
 /** DESIGN: a folder imports only from folders before it in this list; the files of the last entry may import all before them. */
 const order = ["core", "image", "store", "source", "trust", "pull", "bundle", "serve", "programs", "", "cli"];
 
-const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((path) => path.endsWith(".ts"));
+const files = readdirSync(src, { recursive: true, encoding: "utf8" }).filter((path) => /\.[jt]s$/.test(path));
 
 function importsOf(file: string): { specifier: string; isLoaded: boolean }[] {
   const source = ts.createSourceFile(
@@ -60,7 +60,8 @@ function folderOf(file: string): string {
 
 /** The file of src that a relative import names. */
 function target(file: string, specifier: string): string {
-  return relative(src, resolve(src, dirname(file), specifier.replace(/\.js$/, ".ts")));
+  const named = relative(src, resolve(src, dirname(file), specifier));
+  return files.includes(named) ? named : named.replace(/\.js$/, ".ts");
 }
 
 /** All modules that loading `entry` loads, packages included; not what is imported for its types or on demand. */

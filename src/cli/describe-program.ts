@@ -56,6 +56,10 @@ export function describeProgramFully(program: ManagedProgram): string {
     ["map owner", program.mapOwner === null ? null : String(program.mapOwner)],
     ["maps used by", program.mapsUsedBy.join(", ")],
     ["attach points", program.attachPoints.join(", ")],
+    [
+      "links",
+      program.links.map(({ id, type, target }) => `${[type, target].join(" ").trim()} (${id})`).join(", "),
+    ],
     ["GPL compatible", program.gplCompatible ? "yes" : "no"],
     ["BTF id", program.btfId === null ? null : String(program.btfId)],
     ["translated", `${program.bytesTranslated} B`],

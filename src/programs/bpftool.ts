@@ -1,5 +1,6 @@
 import { BpfcacheError } from "../core/errors.js";
 import { type ProgramEnd, quoteOutput, runProgram } from "../core/run-program.js";
+import { type KernelLink, kernelLinksOf, type PrintedLink } from "./kernel-link.js";
 import { type KernelProgram, kernelProgramOf, type PrintedProgram } from "./kernel-program.js";
 import { loadRefused, toolFailed } from "./load-failure.js";
 import type { LoadPlan } from "./loader.js";
@@ -36,6 +37,22 @@ export class Bpftool {
     const { end, outputs } = await this.#batch([["prog", "show"]], signal);
     const [programs] = requireOutputs(outputs, 1, end) as [readonly PrintedProgram[]];
     return programs.map((program) => kernelProgramOf(program));
+  }
+
+  /** All programs, and the links of each by its id. A kernel without links (before 5.7) has none. */
+  async programsAndLinks(
+    signal?: AbortSignal,
+  ): Promise<{ programs: KernelProgram[]; links: ReadonlyMap<number, readonly KernelLink[]> }> {
+    const { end, outputs } = await this.#batch(
+      [
+        ["prog", "show"],
+        ["link", "show"],
+      ],
+      signal,
+    );
+    const [programs] = requireOutputs(outputs.slice(0, 1), 1, end) as [readonly PrintedProgram[]];
+    const links = Array.isArray(outputs[1]) ? (outputs[1] as readonly PrintedLink[]) : [];
+    return { programs: programs.map((program) => kernelProgramOf(program)), links: kernelLinksOf(links) };
   }
 
   /** The programs behind pins. */

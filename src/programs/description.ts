@@ -1,4 +1,5 @@
 import type { Digest } from "../core/digest.js";
+import type { KernelLink } from "./kernel-link.js";
 import type { KernelProgram } from "./kernel-program.js";
 import type { ProgramLocation } from "./location.js";
 import type { ProgramData, ProgramState } from "./program-data.js";
@@ -33,6 +34,8 @@ export interface ManagedProgram extends UnmanagedProgram {
   readonly pin: string;
   readonly mapPinPath: string;
   readonly attachPoints: readonly string[];
+  /** What attaches it now, by whomever. */
+  readonly links: readonly KernelLink[];
   readonly gplCompatible: boolean;
   readonly btfId: number | null;
   readonly bytesTranslated: number;
@@ -69,6 +72,7 @@ function described(data: ProgramData): ManagedProgram {
     mapsUsedBy: data.mapsUsedBy,
     mapPinPath: data.mapPinPath,
     attachPoints: data.attachPoints,
+    links: data.links,
     kernelName: kernel?.name ?? "",
     gplCompatible: kernel?.isGplCompatible ?? false,
     btfId: kernel?.btfId ?? null,

@@ -1,5 +1,6 @@
 import type { KeyRange } from "../store/key-range.js";
 import { bytes, Fields, flag, text, uint32, uint64 } from "./fields.js";
+import type { KernelLink } from "./kernel-link.js";
 import type { KernelProgram } from "./kernel-program.js";
 import type { ProgramLocation } from "./location.js";
 
@@ -130,6 +131,18 @@ export class ProgramData {
   }
   set attachPoints(points: readonly string[]) {
     this.#fields.setVector("attachPoints", text, points);
+  }
+
+  /** In the kernel when it was last looked at: bpfcache makes none. */
+  get links(): readonly KernelLink[] {
+    return this.#fields.vector("links", text).map((row) => JSON.parse(row) as KernelLink);
+  }
+  set links(links: readonly KernelLink[]) {
+    this.#fields.setVector(
+      "links",
+      text,
+      links.map((link) => JSON.stringify(link)),
+    );
   }
 
   get kernel(): KernelProgram | undefined {

@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
 import type { Digest } from "../core/digest.js";
 import { BpfcacheError } from "../core/errors.js";
 import type { ProcessIdentity } from "../core/process-identity.js";
@@ -18,6 +19,7 @@ import {
   readProgramPrefix,
 } from "../store/program-keys.js";
 import type { LoadIntent } from "./intent.js";
+import type { KernelLink } from "./kernel-link.js";
 import type { KernelProgram } from "./kernel-program.js";
 import { ProgramData } from "./program-data.js";
 
@@ -168,7 +170,19 @@ export class ProgramStore {
       const data = this.find(id);
       if (data === undefined || data.state === "gone") return;
       data.state = "gone";
+      data.links = [];
       this.#release(data);
+    });
+  }
+
+  /** What attaches a program now. */
+  noteLinks(id: number, links: readonly KernelLink[]): void {
+    const isNoted = (data: ProgramData | undefined): boolean =>
+      data === undefined || isDeepStrictEqual(data.links, links);
+    if (isNoted(this.find(id))) return;
+    this.#environment.commit(() => {
+      const data = this.find(id);
+      if (data !== undefined) data.links = links;
     });
   }
 

@@ -82,11 +82,13 @@ export class Reconciliation {
   }
 
   async #checkPrograms(programs: readonly ProgramData[], signal: AbortSignal | undefined): Promise<void> {
-    const inKernel = new Map((await this.#bpftool.programs(signal)).map((program) => [program.id, program]));
+    const kernel = await this.#bpftool.programsAndLinks(signal);
+    const inKernel = new Map(kernel.programs.map((program) => [program.id, program]));
     for (const data of programs) {
       if (data.id === undefined) continue;
       if (data.state === "unloading") unload(this.#store, data.id);
       else if (!isThere(data, inKernel)) this.#store.markGone(data.id);
+      else this.#store.noteLinks(data.id, kernel.links.get(data.id) ?? []);
     }
   }
 }

@@ -1,7 +1,9 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawn } from "node:child_process";
+import { once } from "node:events";
 import { closeSync, existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { BytecodeCache, ManagedProgram } from "../../src/index.js";
 import { compile } from "../image/elf/clang.js";
@@ -121,6 +123,29 @@ describe.skipIf(noKernel)(`a program in the kernel${why}`, () => {
     expect(idsNamed(names[1])).toEqual([b.id]);
     run(b, 1);
     expect(countSeenBy(b)).toBe(1);
+  });
+
+  it("is shown with the links by which others attach it", async () => {
+    const name = uniqueName("linked");
+    const reference = await site.seed(cache, name, countingObject(name, "raw_tracepoint/sched_switch", 0));
+    const loaded = await loadOne(reference);
+    expect(loaded.links).toEqual([]);
+    const attach = site.path("attach");
+    const source = fileURLToPath(new URL("fixtures/attach.c", import.meta.url));
+    execFileSync("cc", ["-Wall", "-Werror", "-o", attach, source, "-lbpf"]);
+    const loader = spawn(attach, [loaded.pin, "sched_switch"], { stdio: ["pipe", "pipe", "inherit"] });
+    const ended = once(loader, "exit");
+    try {
+      await once(loader.stdout, "data");
+      const { links } = await cache.programs.get(loaded.id);
+      const shown = bpftool("link", "show") as unknown as { id: number; prog_id: number }[];
+      const { id } = shown.find((link) => link.prog_id === loaded.id) ?? {};
+      expect(links).toEqual([{ id, type: "raw_tracepoint", target: "sched_switch" }]);
+    } finally {
+      loader.stdin.end();
+      await ended;
+    }
+    expect((await cache.programs.get(loaded.id)).links).toEqual([]);
   });
 
   it("is pinned where --pin says, and nothing is left there", async () => {

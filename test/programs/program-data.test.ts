@@ -100,16 +100,19 @@ describe("what is known of a program", () => {
     data.mapOwner = 17;
     data.mapsUsedBy = [17, 3, 12];
     data.attachPoints = ["sched/sched_switch"];
+    data.links = [{ id: 9, type: "xdp", target: "lo" }];
     expect(data.kernel).toEqual(whole);
-    expect([data.mapOwner, data.mapsUsedBy, data.attachPoints]).toEqual([
+    expect([data.mapOwner, data.mapsUsedBy, data.attachPoints, data.links]).toEqual([
       17,
       [17, 3, 12],
       ["sched/sched_switch"],
+      [{ id: 9, type: "xdp", target: "lo" }],
     ]);
     data.kernel = undefined;
     data.mapOwner = undefined;
     data.mapsUsedBy = [];
     data.attachPoints = [];
+    data.links = [];
     expect(data.kernel).toBeUndefined();
     expect(rows(data)).toBe(0);
   });

@@ -45,6 +45,7 @@ export const program = schemaOf<ManagedProgram>()(
     pin: z.string(),
     mapPinPath: z.string(),
     attachPoints: listOf(z.string()),
+    links: listOf(z.object({ id: count, type: z.string(), target: z.string() })),
     gplCompatible: z.boolean(),
     btfId: count.nullable(),
     bytesTranslated: bytes,
