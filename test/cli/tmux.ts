@@ -12,19 +12,32 @@ export interface Screen {
   readonly status: number;
 }
 
-/** Runs `bpfcache ARGS` in a terminal of its own (tmux), and looks at it all the time. */
+/**
+ * Runs `bpfcache ARGS` in a terminal of its own (tmux), and looks at it all the time. What it prints goes into another
+ * command when one is given.
+ */
 export async function watchOnTerminal(
   user: User,
   args: readonly string[],
-  { columns, rows = 24, keys = [] }: { columns: number; rows?: number; keys?: readonly Key[] },
+  {
+    columns,
+    rows = 24,
+    keys = [],
+    into,
+  }: { columns: number; rows?: number; keys?: readonly Key[]; into?: readonly string[] },
 ): Promise<Screen> {
   const socket = user.path("tmux");
   const [program, statusFile, config] = ["run.sh", "status", "tmux.conf"].map((name) => user.path(name));
   if (program === undefined || statusFile === undefined || config === undefined) throw new Error("no paths");
   rmSync(statusFile, { force: true });
   writeFileSync(config, "set -g remain-on-exit on\nset -g status off\n");
-  const command = [process.execPath, mainProgram, ...args].map((word) => `'${word}'`).join(" ");
-  writeFileSync(program, `${command}\necho $? >${statusFile}.new\nmv ${statusFile}.new ${statusFile}\n`);
+  const quoted = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(" ");
+  const command = quoted([process.execPath, mainProgram, ...args]);
+  const piped = into === undefined ? command : `${command} | ${quoted(into)}`;
+  writeFileSync(
+    program,
+    `${piped}\necho \${PIPESTATUS[0]} >${statusFile}.new\nmv ${statusFile}.new ${statusFile}\n`,
+  );
   const tmux = (...words: string[]): string =>
     spawnSync("tmux", ["-S", socket, "-f", config, ...words], {
       env: { ...user.environment, LC_ALL: "C.UTF-8" },
