@@ -83,6 +83,8 @@ class Ending {
       this.#end();
     }, timeoutMs);
     signal?.addEventListener("abort", this.#end, { once: true });
+    // Whoever does not wait for it leaves nothing behind.
+    process.once("exit", this.#kill);
   }
 
   /** What it has left running in a group of its own, such as a credential helper, may hold the pipes: it is not waited for long. */
@@ -98,14 +100,17 @@ class Ending {
     clearTimeout(this.#insist);
     clearTimeout(this.#lettingGo);
     this.#signal?.removeEventListener("abort", this.#end);
+    process.off("exit", this.#kill);
   }
 
   readonly #end = (): void => {
-    this.#kill("SIGTERM");
-    this.#insist = setTimeout(() => this.#kill("SIGKILL"), politeMs);
+    this.#send("SIGTERM");
+    this.#insist = setTimeout(this.#kill, politeMs);
   };
 
-  #kill(signal: NodeJS.Signals): void {
+  readonly #kill = (): void => this.#send("SIGKILL");
+
+  #send(signal: NodeJS.Signals): void {
     const { pid } = this.#child;
     if (pid === undefined) return;
     try {

@@ -10,6 +10,8 @@ export interface Screen {
   /** What was left in the end, with what had scrolled away. */
   readonly after: readonly string[];
   readonly status: number;
+  /** From the last key that was pressed to the end. */
+  readonly milliseconds: number;
 }
 
 /**
@@ -48,16 +50,20 @@ export async function watchOnTerminal(
   try {
     const during: string[][] = [];
     const left = [...keys];
+    let pressedAt = Date.now();
     while (!existsSync(statusFile)) {
       const lines = linesOf(tmux("capture-pane", "-p", "-J"));
       if (lines.join("\n") !== during.at(-1)?.join("\n")) during.push(lines);
-      if (left[0] !== undefined && lines.some((line) => left[0]?.after.test(line)))
+      if (left[0] !== undefined && lines.some((line) => left[0]?.after.test(line))) {
+        pressedAt = Date.now();
         tmux("send-keys", left.shift()?.key ?? "");
+      }
       await sleep(40);
     }
+    const milliseconds = Date.now() - pressedAt;
     await sleep(100);
     const after = linesOf(tmux("capture-pane", "-p", "-J", "-S", "-"));
-    return { during, after, status: Number(readFileSync(statusFile, "utf8")) };
+    return { during, after, status: Number(readFileSync(statusFile, "utf8")), milliseconds };
   } finally {
     tmux("kill-server");
   }
