@@ -9,12 +9,16 @@ export interface RunOptions {
   /** What it reads from standard input. */
   readonly input?: string | Uint8Array | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** It is ended when it prints more. Without a bound, what is too much is not kept. */
+  readonly maxOutputBytes?: number | undefined;
 }
 
 export interface ProgramEnd {
   /** -1 when a signal ended it. */
   readonly status: number;
   readonly isTimedOut: boolean;
+  /** Whether it was ended because of all that it printed. */
+  readonly isTooLong: boolean;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -34,7 +38,7 @@ export async function runProgram(
   args: readonly string[],
   options: RunOptions,
 ): Promise<ProgramEnd> {
-  const { timeoutMs, environment = process.env, input, signal } = options;
+  const { timeoutMs, environment = process.env, input, signal, maxOutputBytes } = options;
   throwIfAborted(signal);
   // A process group of its own, so that what it starts ends with it.
   const child = spawn(command, args, {
@@ -44,6 +48,7 @@ export async function runProgram(
   });
   const ending = new Ending(child, timeoutMs, signal);
   const stdout = outputOf(child.stdout);
+  if (maxOutputBytes !== undefined) ending.boundOutput(child.stdout, maxOutputBytes);
   const stderr = outputOf(child.stderr);
   child.once("exit", () => ending.letGo());
   child.stdin?.on("error", () => {}); // It may end without having read all of it; its status tells.
@@ -55,7 +60,8 @@ export async function runProgram(
   ending.stop();
   throwIfAborted(signal);
   if (status instanceof Error) throw status;
-  return { status, isTimedOut: ending.isTimedOut, stdout: stdout(), stderr: stderr() };
+  const { isTimedOut, isTooLong } = ending;
+  return { status, isTimedOut, isTooLong, stdout: stdout(), stderr: stderr() };
 }
 
 /** The end of what a program said, where the reason is, in one line. */
@@ -69,6 +75,7 @@ const quotedLength = 600;
 /** Ends a child, with all it started, when its time is up or nobody wants its result any more. */
 class Ending {
   isTimedOut = false;
+  isTooLong = false;
   readonly #child: ChildProcess;
   readonly #signal: AbortSignal | undefined;
   readonly #timeout: NodeJS.Timeout;
@@ -85,6 +92,16 @@ class Ending {
     signal?.addEventListener("abort", this.#end, { once: true });
     // Whoever does not wait for it leaves nothing behind.
     process.once("exit", this.#kill);
+  }
+
+  boundOutput(stream: Readable | null, maxBytes: number): void {
+    let bytes = 0;
+    stream?.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= maxBytes || this.isTooLong) return;
+      this.isTooLong = true;
+      this.#end();
+    });
   }
 
   /** What it has left running in a group of its own, such as a credential helper, may hold the pipes: it is not waited for long. */

@@ -37,12 +37,11 @@ export async function askHelper(
     );
   }
   const program = `docker-credential-${helper}`;
-  const end = await runProgram(program, ["get"], { timeoutMs, environment, input: key, signal }).catch(
-    (error: unknown) => {
-      const reason = startFailure(error);
-      throw reason === undefined ? error : failed(question, program, reason);
-    },
-  );
+  const options = { timeoutMs, maxOutputBytes, environment, input: key, signal };
+  const end = await runProgram(program, ["get"], options).catch((error: unknown) => {
+    const reason = startFailure(error);
+    throw reason === undefined ? error : failed(question, program, reason);
+  });
   // The helpers' common library prints this on stdout and exits with 1.
   if (end.status > 0 && /credentials not found/i.test(end.stdout)) return undefined;
   const reason = reasonAgainst(end);
@@ -58,9 +57,9 @@ function startFailure(error: unknown): string | undefined {
   return error instanceof BpfcacheError ? undefined : error.message;
 }
 
-function reasonAgainst({ status, isTimedOut, stdout }: ProgramEnd): string | undefined {
+function reasonAgainst({ status, isTimedOut, isTooLong }: ProgramEnd): string | undefined {
   if (isTimedOut) return `it did not answer within ${timeoutMs / 1_000} seconds`;
-  if (stdout.length > maxOutputBytes) return "it prints too much";
+  if (isTooLong) return "it prints too much";
   if (status === 0) return undefined;
   return status < 0 ? "a signal ended it" : `it exited with ${status}`;
 }
