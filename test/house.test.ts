@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import ts from "typescript";
@@ -58,9 +58,10 @@ function folderOf(file: string): string {
   return file.includes("/") ? (file.split("/")[0] ?? "") : "";
 }
 
-/** The file of src that a relative import names. */
+/** The file of src that a relative import names: what child processes and workers run is JavaScript as it is. */
 function target(file: string, specifier: string): string {
-  return relative(src, resolve(src, dirname(file), specifier.replace(/\.js$/, ".ts")));
+  const path = resolve(src, dirname(file), specifier);
+  return relative(src, existsSync(path) ? path : path.replace(/\.js$/, ".ts"));
 }
 
 /** All modules that loading `entry` loads, packages included; not what is imported for its types or on demand. */
