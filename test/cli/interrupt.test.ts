@@ -17,6 +17,11 @@ echo $$ > "$HELPER_PID"
 exec sleep 60
 `;
 
+/** One that has been killed may have nobody yet who takes notice of it. */
+function isRunning(pid: string): boolean {
+  return existsSync(`/proc/${pid}`) && !/^State:\s+Z/m.test(readFileSync(`/proc/${pid}/status`, "utf8"));
+}
+
 /** How long a prefetch waits for a child that it has asked to end (src/core/run-program.ts). */
 const politeMs = 2_000;
 
@@ -70,8 +75,8 @@ describe.skipIf(noTerminal)(
       /** Whether the helper was started, and whether it runs still. */
       async isHelperGone(): Promise<boolean> {
         const pid = readFileSync(this.path("helper.pid"), "utf8").trim();
-        for (let i = 0; i < 20 && existsSync(`/proc/${pid}`); i++) await sleep(50);
-        return !existsSync(`/proc/${pid}`);
+        for (let i = 0; i < 60 && isRunning(pid); i++) await sleep(50);
+        return !isRunning(pid);
       }
     }
 
