@@ -251,7 +251,7 @@ export class BytecodeCache {
     const oras = new OrasAccess({ timeoutMs: limits.toolTimeoutMs, plainHttp, authFile, caFile });
     const signal = this.#signal(options.signal);
     const target = parseReference(to);
-    return this.#call("push", [target.toString()], async () => {
+    const pushed = this.#call("push", [target.toString()], async () => {
       if (objects === undefined) {
         const cached = parseReference(reference);
         const platform = this.#platform(undefined);
@@ -260,6 +260,9 @@ export class BytecodeCache {
       }
       const inputs = objects.map((each) => ({ ...each, platform: this.#platform(each.platform) }));
       return pushObjects(oras, target, inputs, signal);
+    });
+    return pushed.catch((error: unknown) => {
+      throw toBpfcacheError(error).about(target.toString());
     });
   }
 

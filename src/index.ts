@@ -58,3 +58,4 @@ export type { StateTree, TreeBytes, TreeChange, TreeEvent } from "./store/state-
 export type { Verdict } from "./store/verdicts.js";
 export type { Decision, SignatureFinding } from "./trust/decide.js";
 export type { TrustOptions } from "./trust/policy.js";
+export type { Judgement } from "./trust/trust.js";

@@ -1,4 +1,5 @@
 import { publishOnly } from "./core/channels.js";
+import { parseDigest } from "./core/digest.js";
 import { hostPlatform, normalizePlatform, type Platform, parsePlatform } from "./core/platform.js";
 import { parseReference, type Reference } from "./core/reference.js";
 import type { Bytecode, BytecodeDescription, BytecodeOptions } from "./store/bytecode.js";
@@ -6,7 +7,7 @@ import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import type { ListFilter } from "./store/list.js";
 import { ReadOnlyStore } from "./store/read-only-store.js";
 import type { TrustOptions } from "./trust/policy.js";
-import { Trust } from "./trust/trust.js";
+import { type Judgement, Trust } from "./trust/trust.js";
 
 export interface ReaderOptions {
   /** The directory of a cache that exists. */
@@ -86,6 +87,14 @@ export class BytecodeReader {
   /** Throws NOT_CACHED, and CACHE_CORRUPT when something of the image was found damaged. */
   inspect(reference: string, options: Pick<ReadOptions, "platform"> = {}): ImageDetails {
     return this.#store.inspect(parseReference(reference), platformOf(options.platform));
+  }
+
+  /**
+   * What the trust policy in force says of a root digest under a reference, by the signatures that are here; null without
+   * a policy. Throws USAGE.
+   */
+  verdict(reference: string, rootDigest: string): Judgement | null {
+    return this.#trust?.judge(this.#parse(reference), parseDigest(rootDigest)) ?? null;
   }
 
   close(): void {

@@ -58,7 +58,7 @@ function folderOf(file: string): string {
   return file.includes("/") ? (file.split("/")[0] ?? "") : "";
 }
 
-/** The file of src that a relative import names. */
+/** The file of src that a relative import names: what child processes and workers run is JavaScript as it is. */
 function target(file: string, specifier: string): string {
   const named = relative(src, resolve(src, dirname(file), specifier));
   return files.includes(named) ? named : named.replace(/\.js$/, ".ts");

@@ -3,6 +3,7 @@ import type { FailedImage } from "../pull/batch.js";
 import type { Store } from "../store/store.js";
 import type { ImageClosure, MissingManifest } from "./closure.js";
 import type { ExportLock } from "./lock.js";
+import type { SelectedImage } from "./selection.js";
 
 export const exportFormats = ["oci-dir", "oci-archive", "docker-archive", "files"] as const;
 
@@ -23,6 +24,8 @@ export interface BundleRequest {
   readonly signal: AbortSignal | undefined;
   /** Puts a file into the bundle. */
   readonly write: (path: string, bytes: Uint8Array) => Promise<void>;
+  /** Is told how much of an image is in the bundle: first of nothing, last of all of it. */
+  readonly onImage: (image: SelectedImage, bytes: number, total: number) => void;
 }
 
 export interface ExportedImage {

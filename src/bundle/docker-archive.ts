@@ -10,6 +10,7 @@ import { manifestDigestOf, type RootRecord } from "../store/records.js";
 import type { Bundled, BundleRequest, ExportedImage } from "./bundle.js";
 import type { ImageClosure } from "./closure.js";
 import { requireBlob, requireManifest } from "./content.js";
+import type { SelectedImage } from "./selection.js";
 
 /** One entry of the archive's manifest.json. */
 interface ArchivedImage {
@@ -36,7 +37,7 @@ export async function bundleDockerArchive(request: BundleRequest): Promise<Bundl
       failed.push({ reference, code: container.code, message: container.message });
       continue;
     }
-    const archive = new ImageArchive(request, reference, written);
+    const archive = new ImageArchive(request, closure.image, written);
     archived.push(await archive.add(container));
     const { platform } = container.row;
     images.push({ reference, rootDigest, platforms: [platform], bytes: archive.bytes, missing: [] });
@@ -83,27 +84,34 @@ function asContainer({ store }: BundleRequest, { image, rows }: ImageClosure): C
 /** One image going into the archive; what it shares with others is written once. */
 class ImageArchive {
   readonly #request: BundleRequest;
-  readonly #reference: string;
+  readonly #image: SelectedImage;
   readonly #written: Set<string>;
   bytes = 0;
 
-  constructor(request: BundleRequest, reference: string, written: Set<string>) {
+  constructor(request: BundleRequest, image: SelectedImage, written: Set<string>) {
     this.#request = request;
-    this.#reference = reference;
+    this.#image = image;
     this.#written = written;
   }
 
   async add({ manifest, config, diffIds }: Container): Promise<ArchivedImage> {
+    // How large layers are unpacked is known when they are: what is told of is the image as it is cached.
+    const packed = [manifest.config, ...manifest.layers].map(({ size }) => size);
+    const total = packed.reduce((sum, size) => sum + size, 0);
+    let done = manifest.config.size;
+    this.#request.onImage(this.#image, 0, total);
     const configName = `${digestHex(digestOf(config))}.json`;
     await this.#write(configName, () => config);
     const layers: string[] = [];
-    for (const [index, { digest }] of manifest.layers.entries()) {
+    for (const [index, { digest, size }] of manifest.layers.entries()) {
       const diffId = diffIds[index] ?? digest;
       const name = `${digestHex(diffId)}.tar`;
       await this.#write(name, () => this.#unpacked(digest, diffId));
       layers.push(name);
+      done += size;
+      this.#request.onImage(this.#image, done, total);
     }
-    const { name, tag } = parseReference(this.#reference);
+    const { name, tag } = parseReference(this.#image.reference);
     return { Config: configName, RepoTags: tag === undefined ? [] : [`${name}:${tag}`], Layers: layers };
   }
 
@@ -119,7 +127,7 @@ class ImageArchive {
   async #unpacked(layer: Digest, diffId: Digest): Promise<Buffer> {
     const { store, limits, signal } = this.#request;
     const chunks: Uint8Array[] = [];
-    const packed = requireBlob(store, "layer", layer, this.#reference);
+    const packed = requireBlob(store, "layer", layer, this.#image.reference);
     for await (const chunk of inflate(packed, limits, signal)) chunks.push(chunk);
     const tar = Buffer.concat(chunks);
     verifyDigest(tar, diffId, `the layer ${layer}, unpacked`);

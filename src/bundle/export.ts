@@ -117,6 +117,8 @@ async function fill(
     limits,
     signal,
     write,
+    onImage: ({ reference, rootDigest }, done, total) =>
+      emit(onEvent, { event: "bundling", reference, digest: rootDigest, bytes: done, total }),
   });
   const exported = new Set(bundled.images.map(({ reference }) => reference));
   const lock = lockOf(closures.filter(({ image }) => exported.has(image.reference)));

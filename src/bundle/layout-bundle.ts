@@ -5,15 +5,14 @@ import { type ImageClosure, uniqueContent } from "./closure.js";
 import { type ContentItem, requireContent } from "./content.js";
 import { layoutIndex } from "./layout-index.js";
 import { heldThroughout, type LockedImage, lockOf } from "./lock.js";
-import { compare } from "./selection.js";
 import { layoutMarker } from "./target.js";
 
 /**
- * Writes an OCI image layout in one pass: every blob once, in order of the digests, the index last. A bundle with a
+ * Writes an OCI image layout in one pass: image by image in order of their references, every blob once, the index last. A bundle with a
  * base leaves out what the other side has, but an image that is new or has something new is listed with its root.
  */
 export async function bundleLayout(request: BundleRequest): Promise<Bundled> {
-  const { store, closures, base, lock, signal, write } = request;
+  const { store, closures, base, lock, signal, write, onImage } = request;
   const held: ReadonlySet<Digest> = base === undefined ? new Set() : heldThroughout(base, lock);
   const known = new Set(base?.images.map(rowName));
   const carried = closures.flatMap((closure): Carried[] => {
@@ -22,9 +21,20 @@ export async function bundleLayout(request: BundleRequest): Promise<Bundled> {
     return isNew ? [{ closure, content: uniqueContent([...content, rootItem(closure)]) }] : [];
   });
   await write(layoutMarker, Buffer.from('{"imageLayoutVersion":"1.0.0"}\n'));
-  for (const { item, reference } of contentOf(carried)) {
-    throwIfAborted(signal);
-    await write(blobPath(item.digest), requireContent(store, item, reference));
+  const written = new Set<Digest>();
+  for (const { closure, content } of carried) {
+    const { image } = closure;
+    const total = sizeOf(content);
+    let bytes = 0;
+    onImage(image, bytes, total);
+    for (const item of content) {
+      throwIfAborted(signal);
+      if (!written.has(item.digest))
+        await write(blobPath(item.digest), requireContent(store, item, image.reference));
+      written.add(item.digest);
+      bytes += item.size;
+      onImage(image, bytes, total);
+    }
   }
   await write("index.json", layoutIndex(carried.map(withCarriedReferrers)));
   const contentByReference = new Map(
@@ -62,14 +72,8 @@ function rootItem({ root: { digest, size } }: ImageClosure): ContentItem {
   return { kind: "manifest", digest, size };
 }
 
-/** All content once, each with a reference to name when it cannot be read. */
-function contentOf(carried: readonly Carried[]): readonly { item: ContentItem; reference: string }[] {
-  const all = new Map(
-    carried.flatMap(({ closure, content }) =>
-      content.map((item) => [item.digest, { item, reference: closure.image.reference }] as const),
-    ),
-  );
-  return [...all.values()].sort((a, b) => compare(a.item.digest, b.item.digest));
+function sizeOf(content: readonly ContentItem[]): number {
+  return content.reduce((sum, { size }) => sum + size, 0);
 }
 
 function describe({ image, missing }: ImageClosure, content: readonly ContentItem[]): ExportedImage {
@@ -77,7 +81,7 @@ function describe({ image, missing }: ImageClosure, content: readonly ContentIte
     reference: image.reference,
     rootDigest: image.rootDigest,
     platforms: image.platforms.map(({ platform }) => platform),
-    bytes: content.reduce((sum, { size }) => sum + size, 0),
+    bytes: sizeOf(content),
     missing,
   };
 }

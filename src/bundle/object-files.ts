@@ -16,21 +16,25 @@ export async function bundleObjectFiles(request: BundleRequest): Promise<Bundled
     const { reference, rootDigest } = image;
     const named = parseReference(reference);
     const platforms = image.platforms.map(({ platform }) => platform);
-    let bytes = 0;
-    for (const platform of platforms.map(parsePlatform)) {
+    const files = platforms.map(parsePlatform).flatMap((platform) => {
       const details = store.inspect(named, platform);
-      for (const object of details.objects) {
-        throwIfAborted(signal);
-        if (object.byteOrder !== byteOrderOf(platform)) continue;
-        const bytecode = store.bytecode(named, platform, { object: object.digest });
-        const name = objectFileName(details, object);
-        await request.write(`${name}.o`, bytecode.bytes);
-        await request.write(
-          `${name}.json`,
-          Buffer.from(`${JSON.stringify(describe(details, object), null, 2)}\n`),
-        );
-        bytes += bytecode.size;
-      }
+      const loadable = details.objects.filter(({ byteOrder }) => byteOrder === byteOrderOf(platform));
+      return loadable.map((object) => ({ platform, details, object }));
+    });
+    const total = files.reduce((sum, { object }) => sum + object.size, 0);
+    let bytes = 0;
+    request.onImage(image, bytes, total);
+    for (const { platform, details, object } of files) {
+      throwIfAborted(signal);
+      const bytecode = store.bytecode(named, platform, { object: object.digest });
+      const name = objectFileName(details, object);
+      await request.write(`${name}.o`, bytecode.bytes);
+      await request.write(
+        `${name}.json`,
+        Buffer.from(`${JSON.stringify(describe(details, object), null, 2)}\n`),
+      );
+      bytes += bytecode.size;
+      request.onImage(image, bytes, total);
     }
     images.push({ reference, rootDigest, platforms, bytes, missing });
   }

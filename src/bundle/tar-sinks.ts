@@ -1,5 +1,6 @@
 import { type FileHandle, open, rm } from "node:fs/promises";
 import type { Writable } from "node:stream";
+import { setImmediate } from "node:timers/promises";
 import { BpfcacheError } from "../core/errors.js";
 import type { BundleSink } from "./bundle-sink.js";
 import { endOfArchive, tarMember } from "./tar-member.js";
@@ -52,6 +53,9 @@ async function writeAll(file: FileHandle, parts: readonly Uint8Array[]): Promise
   await file.writeFile(Buffer.concat(parts));
 }
 
+/** What a pipe of Linux holds. */
+const pieceBytes = 64 * 1_024;
+
 /** A bundle as a tar archive into somebody else's stream, which stays open: what has gone into it cannot be taken back. */
 export class TarStreamSink implements BundleSink {
   readonly #stream: Writable;
@@ -64,7 +68,13 @@ export class TarStreamSink implements BundleSink {
 
   async write(path: string, bytes: Uint8Array): Promise<void> {
     const { before, after } = tarMember(path, bytes.byteLength);
-    for (const part of [before, bytes, after]) await this.#take(part);
+    await this.#take(before);
+    for (let at = 0; at < bytes.byteLength; at += pieceBytes) {
+      await this.#take(bytes.subarray(at, at + pieceBytes));
+      // A pipe is written to synchronously, however slowly it is read: an interrupt or a display has its turn here.
+      await setImmediate();
+    }
+    await this.#take(after);
   }
 
   async commit(): Promise<void> {

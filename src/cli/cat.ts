@@ -1,4 +1,5 @@
 import { writeFileSync } from "node:fs";
+import type { Digest } from "../core/digest.js";
 import { BpfcacheError, toBpfcacheError } from "../core/errors.js";
 import { emit } from "../core/events.js";
 import { formatPlatform } from "../core/platform.js";
@@ -6,7 +7,8 @@ import { type BytecodeReader, openReader, platformOf } from "../reader.js";
 import type { Bytecode, BytecodeDescription } from "../store/bytecode.js";
 import type { CachedImage, ImageDetails } from "../store/catalog.js";
 import { describeExplanation } from "./explain.js";
-import { explainAbsence, explainRead, type ReadExplanation } from "./explain-read.js";
+import { explainAbsence, explainRead, explainRefusal, type ReadExplanation } from "./explain-read.js";
+import { explainTrust, type TrustExplanation } from "./explain-trust.js";
 import { parseGlobals } from "./global-values.js";
 import type { Settings } from "./settings.js";
 import type { VerbContext } from "./verb.js";
@@ -37,6 +39,7 @@ async function readOrRepair(context: VerbContext): Promise<Bytecode> {
     return read(context);
   } catch (error) {
     if (error instanceof BpfcacheError && error.code === "NOT_CACHED") explainMiss(context);
+    if (error instanceof BpfcacheError && error.code === "UNTRUSTED") explainRefused(context);
     const isDamage = error instanceof BpfcacheError && error.code === "CACHE_CORRUPT";
     if (!isDamage || settings.isOffline || settings.pullPolicy === "Never") throw error;
     emit(onEvent, { event: "warning", reference, message: `${error.message}; it is taken in again` });
@@ -54,7 +57,7 @@ function explainHit(
   description: BytecodeDescription,
 ): ReadExplanation {
   const [reference = ""] = words;
-  using reader = openReader({ directory: settings.directory });
+  using reader = readerOf(settings);
   const details = detailsOf(reader, reference, settings);
   return explainRead({
     reference,
@@ -64,7 +67,18 @@ function explainHit(
     object: options.value("object"),
     program: options.value("program"),
     globals: options.values("global"),
+    trust: trustOf(reader, reference, description.rootDigest, settings),
   });
+}
+
+function trustOf(
+  reader: BytecodeReader,
+  reference: string,
+  rootDigest: Digest,
+  { policyFile }: Settings,
+): TrustExplanation | null {
+  const verdict = reader.verdict(reference, rootDigest);
+  return verdict && explainTrust(verdict, policyFile);
 }
 
 /** Undefined where something that the bytecode does not need was found damaged. */
@@ -75,6 +89,20 @@ function detailsOf(reader: BytecodeReader, reference: string, settings: Settings
     if (error instanceof BpfcacheError && error.code === "CACHE_CORRUPT") return undefined;
     throw error;
   }
+}
+
+function explainRefused({ words, options, settings, output }: VerbContext): void {
+  if (!options.isSet("explain")) return;
+  const [reference = ""] = words;
+  using reader = readerOf(settings);
+  const details = detailsOf(reader, reference, settings);
+  const trust = details && trustOf(reader, reference, details.rootDigest, settings);
+  if (trust)
+    output.note(() =>
+      describeExplanation(reference, {
+        sentences: explainRefusal(details.platform, details.rootDigest, trust),
+      }),
+    );
 }
 
 function explainMiss({ words, options, settings, output }: VerbContext): void {
@@ -107,14 +135,17 @@ function beyondRepair(damage: BpfcacheError, cause: BpfcacheError): BpfcacheErro
 function read({ words, options, settings }: VerbContext): Bytecode {
   const [reference = ""] = words;
   const globals = parseGlobals(options.values("global"));
-  const { directory, policyFile, trustedRoot } = settings;
-  using reader = openReader({ directory, trust: { policyFile, trustedRoot } });
+  using reader = readerOf(settings);
   return reader.bytecode(reference, {
     platform: settings.platform,
     object: options.value("object"),
     program: options.value("program"),
     globals,
   });
+}
+
+function readerOf({ directory, policyFile, trustedRoot }: Settings): BytecodeReader {
+  return openReader({ directory, trust: { policyFile, trustedRoot } });
 }
 
 function writeFile(path: string, bytes: Uint8Array): void {

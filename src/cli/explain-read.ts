@@ -1,6 +1,7 @@
 import type { Digest } from "../core/digest.js";
 import { parseReference } from "../core/reference.js";
 import type { BytecodeDescription } from "../store/bytecode.js";
+import { type TrustExplanation, trustSentence } from "./explain-trust.js";
 import { formatBytes } from "./output.js";
 
 /** What is known of a read from the cache alone. */
@@ -17,6 +18,8 @@ export interface ReadFacts {
   readonly object: string | undefined;
   readonly program: string | undefined;
   readonly globals: readonly string[];
+  /** What the trust policy in force says; null when there is none. */
+  readonly trust: TrustExplanation | null;
 }
 
 /** The key `explain` of `cat --json`. */
@@ -24,6 +27,7 @@ export interface ReadExplanation {
   readonly outcome: "hit";
   readonly reason: "name" | "digest";
   readonly verified: readonly { readonly digest: Digest; readonly bytes: number }[];
+  readonly trust: TrustExplanation | null;
   readonly sentences: readonly string[];
 }
 
@@ -34,12 +38,14 @@ export function explainRead(facts: ReadFacts): ReadExplanation {
     outcome: "hit",
     reason: isByDigest ? "digest" : "name",
     verified: [{ digest, bytes: size }],
+    trust: facts.trust,
     sentences: [
       isByDigest
         ? `A hit: ${rootDigest} is here for ${platform}, whatever name it was taken in by.`
         : `A hit: the name is here for ${platform}, and means ${rootDigest}.`,
       ...(facts.origin === undefined ? [] : [originSentence(facts.origin)]),
       "Nobody was asked for anything: cat reads the cache.",
+      trustSentence(facts.trust, undefined),
       choiceSentence(facts),
       `Its ${formatBytes(size)} were hashed before they were handed out, and are ${digest}.`,
       ...(facts.globals.length === 0
@@ -59,6 +65,19 @@ function choiceSentence({ description: { name, platform }, objects, object, prog
   if (wanted !== "") return `Of its ${objects} objects ${wanted} chose ${name}.`;
   if (objects === 1) return `Its one object is ${name}.`;
   return `Of its ${objects} objects ${name} is the one for ${platform}.`;
+}
+
+/** Why an image that is here is not handed out. */
+export function explainRefusal(
+  platform: string,
+  rootDigest: Digest,
+  trust: TrustExplanation,
+): readonly string[] {
+  return [
+    `It is here for ${platform}, and means ${rootDigest}.`,
+    trustSentence(trust, undefined),
+    "Nobody was asked for anything: cat reads the cache.",
+  ];
 }
 
 /** What is here that may have been meant, when nothing is under the name for the platform. */

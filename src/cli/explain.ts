@@ -1,4 +1,5 @@
 import type { CacheEvent, EventSink, HitReason, MissReason, RequestRole } from "../core/events.js";
+import { explainTrust, type TrustExplanation, trustSentence } from "./explain-trust.js";
 import { formatBytes, plural, printable } from "./output.js";
 
 /** Why an image was had the way it was: the key `explain` of the JSON documents. */
@@ -15,6 +16,8 @@ export interface Explanation {
   readonly fetched: readonly Part[];
   /** Objects that were hashed. */
   readonly verified: readonly Part[];
+  /** What the trust policy said; null when none was asked. */
+  readonly trust: TrustExplanation | null;
   /** All of it in words. */
   readonly sentences: readonly string[];
 }
@@ -56,8 +59,9 @@ export class Story {
   }
 }
 
-/** What the events of one image say. */
-export function explain(events: readonly CacheEvent[]): Explanation {
+/** What the events of one image say; `policyFile` is of the trust policy in force. */
+export function explain(events: readonly CacheEvent[], policyFile?: string): Explanation {
+  const decided = pick(events, "decided").at(-1);
   const fetched = pick(events, "fetched").map(part);
   const reused = pick(events, "reused").map(({ kind, digest, bytes }) => ({ kind, digest, bytes }));
   const facts = {
@@ -67,8 +71,9 @@ export function explain(events: readonly CacheEvent[]): Explanation {
     reused,
     fetched,
     verified: distinct(pick(events, "verified").map(part)),
+    trust: decided === undefined ? null : explainTrust(decided, policyFile),
   };
-  return { ...facts, sentences: sentencesOf(events, facts) };
+  return { ...facts, sentences: sentencesOf(events, facts, policyFile) };
 }
 
 /** Lines for people: a heading, and what there is to say. */
@@ -81,7 +86,7 @@ export function describeExplanation(
 
 type Facts = Omit<Explanation, "sentences">;
 
-function sentencesOf(events: readonly CacheEvent[], facts: Facts): string[] {
+function sentencesOf(events: readonly CacheEvent[], facts: Facts, policyFile: string | undefined): string[] {
   return [
     ...pick(events, "miss").map(missSentence),
     ...pick(events, "waiting")
@@ -91,6 +96,7 @@ function sentencesOf(events: readonly CacheEvent[], facts: Facts): string[] {
     ...(facts.asked.length === 0 ? [silence(facts)] : facts.asked.map(askedSentence)),
     ...pick(events, "retry").map(retrySentence),
     ...pick(events, "resolved").map(resolvedSentence),
+    trustSentence(facts.trust, policyFile),
     ...reusedSentences(pick(events, "reused")),
     ...(facts.fetched.length === 0 ? [] : [fetchedSentence(facts.fetched)]),
     ...(facts.verified.length === 0 ? [] : [verifiedSentence(facts.verified)]),

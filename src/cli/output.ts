@@ -52,8 +52,11 @@ export class Output {
 /** Control characters, and what changes the direction or the line of what follows. */
 const obeyed = /[\p{Cc}\u2028\u2029\u202a-\u202e\u2066-\u2069]/gu;
 
+const obeyedByNone = /^[ -~]*$/;
+
 /** Text from a registry or an image, with what a terminal would obey made visible. */
 export function printable(text: string): string {
+  if (obeyedByNone.test(text)) return text; // As almost all is: a long list says so in a tenth of the time.
   return text.replace(obeyed, (character) => {
     const json = JSON.stringify(character).slice(1, -1);
     return json === character ? `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}` : json;

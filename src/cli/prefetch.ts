@@ -29,7 +29,8 @@ export async function run(context: VerbContext): Promise<void> {
   const result = await withCache({ ...context, onEvent: story?.onEvent ?? context.onEvent }, (cache) =>
     prefetch(cache, images, context),
   );
-  const explanations = story?.references.map((each) => [each, explain(story.of(each))] as const);
+  const { policyFile } = context.settings;
+  const explanations = story?.references.map((each) => [each, explain(story.of(each), policyFile)] as const);
   output.result({ ...result, ...(explanations && { explain: Object.fromEntries(explanations) }) }, () =>
     describeBatch(result, context.tally),
   );

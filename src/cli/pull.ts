@@ -13,11 +13,11 @@ export async function run(context: VerbContext): Promise<void> {
     const image = await withCache({ ...context, onEvent: story?.onEvent ?? context.onEvent }, (cache) =>
       cache.pull(reference, { maxAgeMs: settings.maxAgeMs, strict, referrers, signal }),
     );
-    const explanation = story && { explain: explain(story.of(image.reference)) };
+    const explanation = story && { explain: explain(story.of(image.reference), settings.policyFile) };
     output.result({ ...image, ...explanation }, () => describePulled(image));
   } finally {
     // Of a failure most of all.
     for (const each of story?.references ?? [])
-      output.note(() => describeExplanation(each, explain(story?.of(each) ?? [])));
+      output.note(() => describeExplanation(each, explain(story?.of(each) ?? [], settings.policyFile)));
   }
 }

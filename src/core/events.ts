@@ -39,6 +39,21 @@ export type CacheEventBody =
       readonly digest: string;
       readonly bytes: number;
     }
+  /** The trust policy in force was asked of a root digest; what it says may have been decided long before. */
+  | {
+      readonly event: "decided";
+      readonly reference: string;
+      readonly digest: string;
+      readonly decision: "accept" | "warn" | "reject";
+      /** The scope of the rule that decided; null for the policy's default. */
+      readonly rule: string | null;
+      readonly reason: string;
+      /** Whose signatures counted, as the policy names them. */
+      readonly signers: readonly string[];
+      /** The policy's fingerprint. */
+      readonly policy: string;
+      readonly decidedAt: string;
+    }
   /** The source was asked what the reference names. */
   | {
       readonly event: "resolved";
@@ -87,6 +102,14 @@ export type CacheEventBody =
       readonly changed: number;
       readonly failed: number;
       readonly nextMs: number;
+    }
+  /** So much of an image is in an export, out of `total`; what images share is counted in each. */
+  | {
+      readonly event: "bundling";
+      readonly reference: string;
+      readonly digest: string;
+      readonly bytes: number;
+      readonly total: number;
     }
   /** A file has gone into an export; `bytes` counts all so far. */
   | { readonly event: "exporting"; readonly path: string; readonly bytes: number }

@@ -11,12 +11,16 @@ export interface RunOptions {
   /** Called when it has been started, before it is given any input; when this throws, it gets none and the error is thrown. */
   readonly beforeInput?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** It is ended when it prints more. Without a bound, what is too much is not kept. */
+  readonly maxOutputBytes?: number | undefined;
 }
 
 export interface ProgramEnd {
   /** -1 when a signal ended it. */
   readonly status: number;
   readonly isTimedOut: boolean;
+  /** Whether it was ended because of all that it printed. */
+  readonly isTooLong: boolean;
   readonly stdout: string;
   readonly stderr: string;
 }
@@ -36,7 +40,7 @@ export async function runProgram(
   args: readonly string[],
   options: RunOptions,
 ): Promise<ProgramEnd> {
-  const { timeoutMs, environment = process.env, input, beforeInput, signal } = options;
+  const { timeoutMs, environment = process.env, input, beforeInput, signal, maxOutputBytes } = options;
   throwIfAborted(signal);
   // A process group of its own, so that what it starts ends with it.
   const child = spawn(command, args, {
@@ -46,6 +50,7 @@ export async function runProgram(
   });
   const ending = new Ending(child, timeoutMs, signal);
   const stdout = outputOf(child.stdout);
+  if (maxOutputBytes !== undefined) ending.boundOutput(child.stdout, maxOutputBytes);
   const stderr = outputOf(child.stderr);
   child.once("exit", () => ending.letGo());
   child.stdin?.on("error", () => {}); // It may end without having read all of it; its status tells.
@@ -65,7 +70,8 @@ export async function runProgram(
   if (refusal !== undefined) throw refusal.error;
   throwIfAborted(signal);
   if (status instanceof Error) throw status;
-  return { status, isTimedOut: ending.isTimedOut, stdout: stdout(), stderr: stderr() };
+  const { isTimedOut, isTooLong } = ending;
+  return { status, isTimedOut, isTooLong, stdout: stdout(), stderr: stderr() };
 }
 
 /** The end of what a program said, where the reason is, in one line. */
@@ -79,6 +85,7 @@ const quotedLength = 600;
 /** Ends a child, with all it started, when its time is up or nobody wants its result any more. */
 class Ending {
   isTimedOut = false;
+  isTooLong = false;
   readonly #child: ChildProcess;
   readonly #signal: AbortSignal | undefined;
   readonly #timeout: NodeJS.Timeout;
@@ -93,6 +100,18 @@ class Ending {
       this.#end();
     }, timeoutMs);
     signal?.addEventListener("abort", this.#end, { once: true });
+    // Whoever does not wait for it leaves nothing behind.
+    process.once("exit", this.#kill);
+  }
+
+  boundOutput(stream: Readable | null, maxBytes: number): void {
+    let bytes = 0;
+    stream?.on("data", (chunk: Buffer) => {
+      bytes += chunk.length;
+      if (bytes <= maxBytes || this.isTooLong) return;
+      this.isTooLong = true;
+      this.#end();
+    });
   }
 
   /** What it has left running in a group of its own, such as a credential helper, may hold the pipes: it is not waited for long. */
@@ -108,14 +127,17 @@ class Ending {
     clearTimeout(this.#insist);
     clearTimeout(this.#lettingGo);
     this.#signal?.removeEventListener("abort", this.#end);
+    process.off("exit", this.#kill);
   }
 
   readonly #end = (): void => {
-    this.#kill("SIGTERM");
-    this.#insist = setTimeout(() => this.#kill("SIGKILL"), politeMs);
+    this.#send("SIGTERM");
+    this.#insist = setTimeout(this.#kill, politeMs);
   };
 
-  #kill(signal: NodeJS.Signals): void {
+  readonly #kill = (): void => this.#send("SIGKILL");
+
+  #send(signal: NodeJS.Signals): void {
     const { pid } = this.#child;
     if (pid === undefined) return;
     try {

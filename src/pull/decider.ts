@@ -7,7 +7,7 @@ import type { VerdictRecord } from "../store/records.js";
 import type { Store } from "../store/store.js";
 import type { Decision } from "../trust/decide.js";
 import { isSignatureDocument, type SignatureDocument, signatureDocument } from "../trust/document.js";
-import { refusal, type Trust } from "../trust/trust.js";
+import { refusal, type Trust, toJudgement } from "../trust/trust.js";
 import type { Content } from "./content.js";
 import { type FoundReferrers, findReferrers } from "./referrers.js";
 import type { PullRequest } from "./request.js";
@@ -39,8 +39,12 @@ export class Decider {
     const { reference, onEvent } = this.#request;
     const before = this.#trust.approved(reference, root);
     // A warning may be over by now: the signature that was missing may be there.
-    if (before?.decision === "accept") return { verdict: before, referrers: [] };
+    if (before?.decision === "accept") {
+      emitDecided(onEvent, reference, root, before);
+      return { verdict: before, referrers: [] };
+    }
     const { decision, found } = await this.decide(root, bytes);
+    emitDecided(onEvent, reference, root, decision);
     const verdict = this.#trust.verdictOf(decision, root);
     if (verdict === undefined) throw refusal(decision, reference);
     warnIfRefused(verdict, reference, onEvent);
@@ -76,6 +80,16 @@ function documentsIn({ referrers, faults }: FoundReferrers): SignatureDocument[]
     ...referrers.filter(({ record }) => isSignatureDocument(record)).map(signatureDocument),
     ...faults.map(({ digest, reason }) => ({ digest, kind: "document", layers: [], fault: reason })),
   ];
+}
+
+export function emitDecided(
+  onEvent: EventSink | undefined,
+  reference: Reference,
+  root: Digest,
+  said: VerdictRecord | Decision,
+): void {
+  const about = { reference: reference.toString(), digest: root };
+  emit(onEvent, { event: "decided", ...about, ...toJudgement(said) });
 }
 
 /** What a policy would refuse, did it not only want to warn. */

@@ -27,6 +27,7 @@ export function toRecord(manifest: ImageManifest, image: ExtractedImage): ImageR
         section: program.section,
       })),
     })),
+    maps: image.objects.map(({ facts }) => facts.maps.map(({ name, type }) => ({ name, type }))),
     labels: image.labels,
     attachments: image.attachments,
     metadata: image.metadata,

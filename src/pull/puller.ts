@@ -13,7 +13,7 @@ import { manifestDigestOf, type RootRecord, rootDigestOf, type VerdictRecord } f
 import type { Store } from "../store/store.js";
 import type { Trust } from "../trust/trust.js";
 import type { Downloads } from "./content.js";
-import { warnIfRefused } from "./decider.js";
+import { emitDecided, warnIfRefused } from "./decider.js";
 import { Flights } from "./flights.js";
 import { emitVerified, Pull } from "./pull.js";
 import { keepReferrers } from "./referrers.js";
@@ -177,7 +177,10 @@ export class Puller {
     const adopted = this.#store.adopt(reference, platform, record, Date.now());
     if (adopted === undefined) return undefined;
     this.#store.noteUse(manifestDigestOf(record), Date.now());
-    if (verdict !== undefined) this.#keep(verdict, request);
+    if (verdict !== undefined) {
+      emitDecided(onEvent, reference, root, verdict);
+      this.#keep(verdict, request);
+    }
     emit(onEvent, { event: "hit", reference: reference.toString(), digest: root, reason });
     emitVerified(onEvent, reference.toString(), record.objects);
     return { from: "cache", requests: 0, bytesFetched: 0, record: adopted, verdict };

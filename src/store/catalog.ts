@@ -8,6 +8,7 @@ import { digestKey } from "./keys.js";
 import {
   type BlobEntry,
   type ImageRecord,
+  type MapEntry,
   manifestDigestOf,
   type ObjectRecord,
   type ProgramEntry,
@@ -19,14 +20,14 @@ import { allReferrersOf } from "./referrers.js";
 import { isPinned, lastUsedAt } from "./usage.js";
 import { decodeManifest } from "./values.js";
 import { toVerdict, type Verdict, verdictsOf } from "./verdicts.js";
-import { isChainHeld } from "./whole.js";
+import { areIndexesHeld } from "./whole.js";
 
 export interface CachedObject {
   readonly name: string;
   readonly digest: Digest;
   readonly size: number;
   readonly programs: readonly ProgramEntry[];
-  readonly maps: readonly { readonly name: string; readonly type: string }[];
+  readonly maps: readonly MapEntry[];
 }
 
 /** One cached image: the JSON document `image`. Times are ISO 8601. */
@@ -81,14 +82,21 @@ export interface ImageDetails extends CachedImage {
   readonly warnings: readonly string[];
 }
 
-export function describeImage(environment: Environment, record: RefRecord): CachedImage {
+export function describeImage(
+  environment: Environment,
+  record: RefRecord,
+  pinned = isPinned(environment, record.reference),
+): CachedImage {
   const image = imageOf(environment, record);
   return {
-    ...summary(environment, record, image),
-    objects: image.objects.map(({ name, digest, size, programs }) => {
-      const { maps } = factsOf(environment, digest);
-      return { name, digest, size, programs, maps: maps.map((map) => ({ name: map.name, type: map.type })) };
-    }),
+    ...summary(environment, record, image, pinned),
+    objects: image.objects.map(({ name, digest, size, programs }, index) => ({
+      name,
+      digest,
+      size,
+      programs,
+      maps: image.maps?.[index] ?? mapsOf(environment, digest),
+    })),
   };
 }
 
@@ -96,7 +104,7 @@ export function describeImageFully(environment: Environment, record: RefRecord):
   const image = imageOf(environment, record);
   const root = environment.tree("manifests").get(digestKey(rootDigestOf(record)));
   return {
-    ...summary(environment, record, image),
+    ...summary(environment, record, image, isPinned(environment, record.reference)),
     rootMediaType: root === undefined ? "" : decodeManifest(root).mediaType,
     platforms: record.platforms.length > 0 ? record.platforms : [record.platform],
     configDigest: image.config.digest,
@@ -137,9 +145,9 @@ function summary(
   environment: Environment,
   record: RefRecord,
   image: ImageRecord,
+  pinned: boolean,
 ): Omit<CachedImage, "objects"> {
   const used = lastUsedAt(environment, manifestDigestOf(record));
-  const blobs = [image.config, ...image.layers, ...image.objects];
   return {
     reference: record.reference,
     rootDigest: rootDigestOf(record),
@@ -147,21 +155,30 @@ function summary(
     platform: record.platform,
     format: image.format,
     labels: image.labels,
-    size: blobs.reduce((sum, { size }) => sum + size, 0),
-    pinned: isPinned(environment, record.reference),
+    size: image.config.size + sizeOf(image.layers) + sizeOf(image.objects),
+    pinned,
     pulledAt: new Date(record.pulledAt).toISOString(),
     lastUsedAt: used === undefined ? null : new Date(used).toISOString(),
   };
+}
+
+function sizeOf(parts: readonly { readonly size: number }[]): number {
+  return parts.reduce((sum, { size }) => sum + size, 0);
 }
 
 function imageOf(environment: Environment, record: RefRecord): ImageRecord {
   const manifest = manifestDigestOf(record);
   const key = digestKey(manifest);
   const image = recordAt<ImageRecord>(environment, "images", key);
-  if (image !== undefined && isChainHeld(environment, record)) return image;
+  if (image !== undefined && areIndexesHeld(environment, record)) return image;
   throw new DamagedRow("images", key, `parts of the image ${manifest} were found damaged and are missing`, {
     reference: record.reference,
   });
+}
+
+/** Of an image that was taken in when its record did not have them. */
+function mapsOf(environment: Environment, object: Digest): MapEntry[] {
+  return factsOf(environment, object).maps.map(({ name, type }) => ({ name, type }));
 }
 
 function factsOf(environment: Environment, object: Digest): ObjectRecord {

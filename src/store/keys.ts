@@ -17,10 +17,11 @@ const maxTextBytes = 1_600;
 const hashedText = Buffer.of(1);
 
 export function digestKey(digest: Digest): Buffer {
-  return Buffer.concat([
-    Buffer.of(algorithmByte[digestAlgorithm(digest)]),
-    Buffer.from(digestHex(digest), "hex"),
-  ]);
+  const hex = digestHex(digest);
+  const key = Buffer.allocUnsafe(1 + hex.length / 2);
+  key[0] = algorithmByte[digestAlgorithm(digest)];
+  key.write(hex, 1, "hex");
+  return key;
 }
 
 /** The digest that `key` begins with at `offset`, and where it ends. */

@@ -6,6 +6,7 @@ import type { Environment } from "./environment.js";
 import { holdersOf, manifestsHolding } from "./holders.js";
 import { namePrefix, readDigestKey, readReferenceKey } from "./keys.js";
 import type { ProgramEntry, RefRecord } from "./records.js";
+import { pinTest } from "./usage.js";
 
 /** Which images: those for which all that is given holds. */
 export interface ListFilter {
@@ -31,19 +32,20 @@ export function listImages(
   filter: ListFilter,
   onIncomplete: (reference: string) => void = () => {},
 ): CachedImage[] {
+  const isPinned = pinTest(environment);
   const platform = filter.platform === undefined ? undefined : formatPlatform(parsePlatform(filter.platform));
-  return candidates(environment, filter)
-    .flatMap((key) => {
-      try {
-        const record = recordAt<RefRecord>(environment, "refs", key);
-        return record === undefined ? [] : [describeImage(environment, record)];
-      } catch (error) {
-        if (!(error instanceof DamagedRow)) throw error;
-        onIncomplete(readReferenceKey(key).reference ?? "a reference whose record is damaged");
-        return [];
-      }
-    })
-    .filter((image) => matches(image, { ...filter, platform }));
+  const images: CachedImage[] = [];
+  for (const key of candidates(environment, filter)) {
+    try {
+      const record = recordAt<RefRecord>(environment, "refs", key);
+      const image = record && describeImage(environment, record, isPinned(record.reference));
+      if (image !== undefined && matches(image, filter, platform)) images.push(image);
+    } catch (error) {
+      if (!(error instanceof DamagedRow)) throw error;
+      onIncomplete(readReferenceKey(key).reference ?? "a reference whose record is damaged");
+    }
+  }
+  return images;
 }
 
 /** Keys of references. */
@@ -69,7 +71,11 @@ function referencesWith(environment: Environment, objects: readonly Digest[]): B
   return keys.sort(Buffer.compare);
 }
 
-function matches(image: CachedImage, { program, map, type, format, platform }: ListFilter): boolean {
+function matches(
+  image: CachedImage,
+  { program, map, type, format }: ListFilter,
+  platform: string | undefined,
+): boolean {
   const hasProgram = (isMeant: (program: ProgramEntry) => boolean): boolean =>
     image.objects.some(({ programs }) => programs.some(isMeant));
   return (

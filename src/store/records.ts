@@ -10,6 +10,11 @@ export interface ProgramEntry {
   readonly section: string;
 }
 
+export interface MapEntry {
+  readonly name: string;
+  readonly type: string;
+}
+
 /** One eBPF object of an image. */
 export interface ObjectEntry {
   /** Its path in the layer, or its title. */
@@ -59,6 +64,8 @@ export interface ImageRecord {
   readonly config: BlobEntry;
   readonly layers: readonly BlobEntry[];
   readonly objects: readonly ObjectEntry[];
+  /** The maps of each object, in the order of the objects: a long list need not look into each object's own record. */
+  readonly maps?: readonly (readonly MapEntry[])[] | undefined;
   readonly labels: Readonly<Record<string, string>>;
   /** Those of its configs and layers that say or hold something besides the objects. */
   readonly attachments?: readonly Attachment[] | undefined;

@@ -32,7 +32,7 @@ export function pinnedReference(key: Buffer): string | undefined {
 }
 
 export function lastUsedAt(environment: Environment, manifest: Digest): number | undefined {
-  const row = environment.tree("usage").get(digestKey(manifest));
+  const row = environment.tree("usage").view(digestKey(manifest));
   return row && decodeTime(row);
 }
 
@@ -117,6 +117,17 @@ export function isUsageIndexRight(environment: Environment): boolean {
 
 export function isPinned(environment: Environment, reference: string): boolean {
   return environment.tree("usage").has(pinKey(reference));
+}
+
+/** The same for a long list: pins are few, and all of them are read at once. */
+export function pinTest(environment: Environment): (reference: string) => boolean {
+  const pins = new Set(environment.tree("usage").keys(pinPrefix).map(asText));
+  return (reference) => pins.size > 0 && pins.has(asText(pinKey(reference)));
+}
+
+/** A key as what a set can tell apart. */
+function asText(key: Buffer): string {
+  return key.toString("latin1");
 }
 
 export function pinOf(environment: Environment, reference: string): PinRecord | undefined {

@@ -71,7 +71,8 @@ export function encodeTime(milliseconds: number): Buffer {
 /** Undefined for what is no time: it has no checksum, and damage must not stand in the way of what is worth more. */
 export function decodeTime(value: Buffer): number | undefined {
   if (value.length !== 9 || value[0] !== formatVersion) return undefined;
-  const milliseconds = Number(value.readBigUInt64BE(1));
+  // As two numbers, not as a BigInt: what is no time is still far too large after rounding.
+  const milliseconds = value.readUInt32BE(1) * 2 ** 32 + value.readUInt32BE(5);
   return milliseconds <= lastMoment ? milliseconds : undefined;
 }
 

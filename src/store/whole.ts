@@ -21,12 +21,14 @@ export function isWhole(environment: Environment, record: RootRecord | RefRecord
 
 /** The same of what a root means, whatever reference it was found by. */
 export function isRootWhole(environment: Environment, record: RootRecord): boolean {
-  return hasImage(environment, record) && isChainHeld(environment, record);
+  return (
+    hasImage(environment, record) && record.chain.every((digest) => isHeld(environment, "manifest", digest))
+  );
 }
 
-/** The half of it that is left to whoever has read the image's row already. */
-export function isChainHeld(environment: Environment, { chain }: RootRecord): boolean {
-  return chain.every((digest) => isHeld(environment, "manifest", digest));
+/** What is left of it for whoever has read the image's row, which is here no longer than its manifest. */
+export function areIndexesHeld(environment: Environment, { chain }: RootRecord): boolean {
+  return chain.length === 1 || chain.slice(0, -1).every((digest) => isHeld(environment, "manifest", digest));
 }
 
 function hasImage(environment: Environment, record: RootRecord): boolean {

@@ -4,6 +4,7 @@ import type { Reference } from "../core/reference.js";
 import { coveredBy } from "../core/reference-prefix.js";
 import type { ReferrerRecord, VerdictRecord } from "../store/records.js";
 import type { Store } from "../store/store.js";
+import { toVerdict, type Verdict } from "../store/verdicts.js";
 import { type Decision, decide } from "./decide.js";
 import {
   brokenDocument,
@@ -11,11 +12,16 @@ import {
   type SignatureDocument,
   signatureDocument,
 } from "./document.js";
-import { loadPolicy, type Policy, type Rule, type TrustOptions } from "./policy.js";
+import { type Action, loadPolicy, type Policy, type Rule, type TrustOptions } from "./policy.js";
 import { TrustedRoots } from "./trusted-roots.js";
 
 /** A loader that reads the same few images for ever needs few. */
 const keptInMemory = 4_096;
+
+/** A verdict as it is printed, or a refusal, which is kept nowhere. */
+export interface Judgement extends Omit<Verdict, "decision"> {
+  readonly decision: Action;
+}
 
 /** What a decision needs of a store; one that only reads has it too. */
 export type EvidenceStore = Pick<Store, "verdict" | "trustedRoot" | "manifest" | "blob" | "referrersOf">;
@@ -68,6 +74,11 @@ export class Trust {
     const verdict = this.#kept(reference, root) ?? this.verdictOf(this.decideHere(reference, root), root);
     if (verdict !== undefined) this.#remember(key, verdict);
     return verdict;
+  }
+
+  /** What the policy says of the root under this reference, by what is here. */
+  judge(reference: Reference, root: Digest): Judgement {
+    return toJudgement(this.approved(reference, root) ?? this.decideHere(reference, root));
   }
 
   /** By what is kept with the image, whatever was decided before. */
@@ -148,6 +159,12 @@ export function mostSpecific(rules: readonly Rule[], name: string): Rule | undef
         b.rule.scope.length - a.rule.scope.length,
     );
   return best?.rule;
+}
+
+export function toJudgement(said: VerdictRecord | Decision): Judgement {
+  if ("decidedAt" in said) return toVerdict(said);
+  const { decision, rule, reason, signers, policy } = said;
+  return { decision, rule, reason, signers, policy, decidedAt: new Date().toISOString() };
 }
 
 export function refusal({ reason }: Decision, reference: Reference): BpfcacheError {

@@ -333,16 +333,22 @@ describe("the place of an export", () => {
 it("tells what it writes, and which images are in it", async () => {
   const cache = await cacheWith({ [one]: imageOne });
   const events: string[] = [];
+  const shares: number[] = [];
   let told = 0;
   const { bytes } = await cache.export([one], {
     output: newPath("layout"),
     onEvent: (event) => {
       if (event.event === "exporting") told = event.bytes;
+      if (event.event === "bundling") shares.push(event.bytes / event.total);
       events.push(event.event);
     },
   });
   expect(told).toBe(bytes);
-  expect(events).toEqual(["batch", ...Array<string>(6).fill("exporting"), "exported"]);
+  const blobs = ["exporting", "bundling", "exporting", "bundling", "exporting", "bundling"];
+  const rest = ["exporting", "exporting"]; // The index and the lock.
+  expect(events).toEqual(["batch", "exporting", "bundling", ...blobs, ...rest, "exported"]);
+  expect(shares).toEqual([...shares].sort((a, b) => a - b));
+  expect([shares[0], shares.at(-1)]).toEqual([0, 1]);
 });
 
 /** Changes the last byte of some content of the first image. */

@@ -5,6 +5,15 @@ import { explain } from "../../src/cli/explain.js";
 import { explainAbsence, explainRead } from "../../src/cli/explain-read.js";
 import { digestOf } from "../../src/core/digest.js";
 import type { CacheEvent, CacheEventBody } from "../../src/core/events.js";
+import { bytecodeImage } from "../support/image-builder.js";
+import {
+  cosignDocument,
+  cosignLayer,
+  cosignTag,
+  policyOf,
+  type SigningKey,
+  signingKey,
+} from "../support/signing.js";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.js";
 import { json, sampleImage, User } from "./command.js";
 
@@ -33,6 +42,7 @@ describe("an explanation", () => {
     expect(told.sentences).toEqual([
       "A hit: it is here, and IfNotPresent does not ask for what is.",
       "Nobody was asked for anything.",
+      "No trust policy is in force: nobody was asked whether it may be used.",
       `Hashed 1 object, 10 B, and found what is promised: ${digest}.`,
     ]);
   });
@@ -122,6 +132,7 @@ describe("the explanation of a read", () => {
     objects: 3,
     object: undefined,
     program: undefined,
+    trust: null,
   };
 
   it("says how the object was chosen", () => {
@@ -247,6 +258,73 @@ describe("--explain", () => {
     const copy = registry.reference("org/xdp:copy");
     const { stdout } = await user.bpfcache(["prefetch", image, copy, "--explain", "--json", ...amd64]);
     expect(Object.keys(json(stdout).explain).sort()).toEqual([copy, image].sort());
+  });
+
+  describe("under a trust policy", () => {
+    const key = signingKey();
+    const stranger = signingKey();
+    const signedImage = bytecodeImage();
+
+    beforeAll(() => {
+      registry.add("org/prog:signed", signedImage);
+      registry.add(cosignTag(signedImage.root), cosignDocument([cosignLayer(signedImage.root.digest, key)]));
+    });
+
+    function policyFile(user: User, keys: readonly SigningKey[]): string {
+      const file = user.path("policy.toml");
+      writeFileSync(file, policyOf(registry.host, keys));
+      return file;
+    }
+
+    it("says which one was asked, and that it accepts the image because of whose signature", async () => {
+      using user = new User();
+      const signedReference = registry.reference("org/prog:signed");
+      const policy = policyFile(user, [key]);
+      const words = ["pull", signedReference, "--policy", policy, "--explain", ...amd64];
+      const { stderr } = await user.bpfcache(words);
+      const sentence = `The trust policy ${policy} \\([0-9a-f]{12}\\) accepts it by its rule for ${registry.host}: it is signed by `;
+      expect(stderr).toMatch(new RegExp(sentence));
+      // And so does a hit, by what was decided then.
+      const { stdout } = await user.bpfcache([...words, "--json"]);
+      const { trust, explain: hit } = json(stdout);
+      expect(hit).toMatchObject({ outcome: "hit", trust: { ...trust, policyFile: policy } });
+      expect(hit.trust).toMatchObject({ decision: "accept", rule: registry.host });
+      expect(stderr).toContain(`That was decided at ${hit.trust.decidedAt}.`);
+      const file = user.path("prog.o");
+      const cat = ["cat", signedReference, "--policy", policy, "-o", file, "--explain", "--json", ...amd64];
+      expect(json((await user.bpfcache(cat)).stdout).explain.trust).toEqual(hit.trust);
+    });
+
+    it("says which one refused it, and why", async () => {
+      using user = new User();
+      const signedReference = registry.reference("org/prog:signed");
+      await user.bpfcache(["pull", signedReference, ...amd64]);
+      const policy = policyFile(user, [stranger]);
+      const refused = new RegExp(
+        `The trust policy ${policy} \\([0-9a-f]{12}\\) refuses it by its rule for ${registry.host}: its signature does not count: none of the rule's keys made it\\.`,
+      );
+      const pull = await user.bpfcache(["pull", signedReference, "--policy", policy, "--explain", ...amd64]);
+      expect(pull.status).toBe(8);
+      expect(pull.stderr).toMatch(refused);
+      expect(pull.stderr).toContain("It failed; the cache is as it was before.");
+      const cat = `bpfcache cat ${signedReference} --policy ${policy} --explain ${amd64.join(" ")} > /dev/null`;
+      const { status, stderr } = await user.shell(cat);
+      expect(status).toBe(8);
+      expect(stderr).toContain(`It is here for linux/amd64, and means ${signedImage.root.digest}.`);
+      expect(stderr).toMatch(
+        /The trust policy \S+ \([0-9a-f]{12}\) refuses it by its rule for \S+: it is not signed\./,
+      );
+    });
+
+    it("says so when there was nothing to ask it of", async () => {
+      using user = new User();
+      const policy = policyFile(user, [key]);
+      const none = registry.reference("org/none:v1");
+      const { stderr } = await user.bpfcache(["pull", none, "--policy", policy, "--explain", ...amd64]);
+      expect(stderr).toContain(
+        `The trust policy ${policy} was not asked: nothing came that it could decide on.`,
+      );
+    });
   });
 
   it("of cat says what was read, and of what is not here what is", async () => {

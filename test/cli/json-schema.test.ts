@@ -3,9 +3,12 @@ import { fileURLToPath } from "node:url";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { verbs } from "../../src/cli/verbs.js";
+import { countingObject } from "../programs/objects.js";
+import { noKernel, uniqueName } from "../programs/support.js";
+import { DockerRegistry } from "../real/docker-registry.js";
 import { startTestRegistry, type TestRegistry } from "../support/test-registry.js";
 import { requireTools } from "../support/tools.js";
-import { json, sampleImage, User } from "./command.js";
+import { json, lastLine, sampleImage, User } from "./command.js";
 
 type Schema = { readonly $defs: Readonly<Record<string, object>> };
 
@@ -75,7 +78,18 @@ describe("the published schema", () => {
     expect(faultsOf(name, document, published)).not.toEqual([]);
   });
 
-  const noOras = requireTools("oras");
+  const noPush = requireTools("oras", "docker-registry");
+  /** The documents that something has been printed as. */
+  const seen = new Set<string>();
+
+  /** That it is one document, and the schema tells of all of it. */
+  function expectDescribed(name: string, stdout: string, stderr = ""): ReturnType<typeof json> {
+    expect(stdout, stderr).not.toBe("");
+    const document = json(stdout);
+    expect(faultsOf(name, document)).toEqual([]);
+    seen.add(name);
+    return document;
+  }
 
   it.each([
     ["prefetch", ["prefetch", "REFERENCE", "127.0.0.1:1/org/none:v1", "--offline"]],
@@ -89,6 +103,7 @@ describe("the published schema", () => {
     ["unpin", ["unpin", "REFERENCE"]],
     ["prune", ["prune", "--older-than", "0s", "--drop-layers", "--dry-run"]],
     ["usage", ["usage", "--max-size", "1G"]],
+    ["metrics", ["usage", "--format", "prometheus"]],
     ["compact", ["compact"]],
     ["scrub", ["scrub"]],
     ["config", ["config", "show", "--jobs", "3"]],
@@ -106,26 +121,86 @@ describe("the published schema", () => {
     const words = args.map((word) => places[word] ?? word);
     const extra = name === "export" ? ["--overwrite"] : [];
     const { stdout, stderr } = await user.bpfcache([...words, ...extra, "--json", ...amd64]);
-    expect(stdout, stderr).not.toBe("");
-    expect(faultsOf(name, json(stdout))).toEqual([]);
+    expectDescribed(name, stdout, stderr);
   });
 
   it("describes what serve prints", async () => {
-    const serving = user.start(["serve", "--listen", "127.0.0.1:0", "--json"]);
-    const [line] = await serving.line("stdout", /"directory".*/);
-    serving.kill("SIGTERM");
-    const { stdout } = await serving.ended;
-    expect(line).toContain(user.cache);
-    if (stdout.startsWith("{")) expect(faultsOf("serve", json(stdout))).toEqual([]);
+    const file = user.path("serve.json");
+    const { stdout } = await user.shell(
+      `"$NODE" "$MAIN" serve --listen 127.0.0.1:0 --json > ${file} & ` +
+        `until grep -q '^}' ${file}; do sleep 0.1; done; kill -TERM $!; wait $!; echo $?`,
+    );
+    expect(stdout).toBe("0\n");
+    const document = expectDescribed("serve", readFileSync(file, "utf8"));
+    expect(document).toMatchObject({ directory: user.cache, url: expect.stringMatching(/^http:/) });
   });
 
-  it.skipIf(noOras)(`describes what push prints${noOras ?? ""}`, async () => {
+  it("describes what verify prints, of what is refused too", async () => {
+    const policy = user.path("policy.toml");
+    for (const [decision, status] of [
+      ["accept", 0],
+      ["reject", 8],
+    ] as const) {
+      writeFileSync(policy, `default = "${decision}"\n`);
+      const words = ["verify", reference, "--policy", policy, "--json", ...amd64];
+      const ended = await user.bpfcache(words);
+      expect(ended.status).toBe(status);
+      expect(expectDescribed("verify", ended.stdout)).toMatchObject({ reference, decision });
+    }
+  });
+
+  it("describes what pull and cat explain of a trust policy", async () => {
+    const policy = user.path("policy.toml");
+    writeFileSync(policy, 'default = "accept"\n');
+    const more = ["--policy", policy, "--explain", "--json", ...amd64];
+    const pull = await user.bpfcache(["pull", reference, ...more]);
+    expect(expectDescribed("pull", pull.stdout).explain.trust).toMatchObject({ policyFile: policy });
+    const cat = await user.bpfcache(["cat", reference, "-o", user.path("explained.o"), ...more]);
+    expect(expectDescribed("cat", cat.stdout).explain.trust).toMatchObject({ policyFile: policy });
+  });
+
+  it.skipIf(noPush)(`describes what push prints${noPush ?? ""}`, async () => {
+    await using accepting = await DockerRegistry.start();
     const object = user.path("pushed.o");
     await user.bpfcache(["cat", reference, "-o", object, ...amd64]);
-    const to = registry.reference("org/pushed:v1");
-    const { stdout } = await user.bpfcache(["push", to, object, "--json", ...amd64]);
-    // The test registry takes nothing in; what is printed on success is only seen where it does (test/real).
-    if (stdout !== "") expect(faultsOf("push", json(stdout))).toEqual([]);
+    const to = accepting.reference("org/pushed:v1");
+    const { stdout, stderr } = await user.bpfcache(["push", to, object, "--json", ...amd64]);
+    expect(expectDescribed("push", stdout, stderr)).toMatchObject({ reference: to });
+  });
+
+  it.skipIf(noPush)(`describes the error of a push that is refused${noPush ?? ""}`, async () => {
+    const object = user.path("refused.o");
+    await user.bpfcache(["cat", reference, "-o", object, ...amd64]);
+    // The test registry takes nothing in.
+    const to = registry.reference("org/refused:v1");
+    const { status, stdout, stderr } = await user.bpfcache(["push", to, object, "--json", ...amd64]);
+    expect({ status, stdout }).toEqual({ status: 14, stdout: "" });
+    expect(faultsOf("error", lastLine(stderr))).toEqual([]);
+    expect(lastLine(stderr)).toMatchObject({ error: { code: "TOOL_FAILED", reference: to } });
+  });
+
+  it.skipIf(noKernel)(
+    `describes what the verbs of programs print${noKernel ?? ""}`,
+    async () => {
+      using other = new User();
+      const name = uniqueName("schema");
+      const file = other.path("program.o");
+      writeFileSync(file, countingObject(name));
+      const load = await other.bpfcache(["program", "load", "--file", file, "--via", "libbpf", "--json"]);
+      const [{ id }] = expectDescribed("program-load", load.stdout, load.stderr).programs;
+      for (const [verb, ...words] of [["list"], ["get", String(id)], ["unload", String(id)]]) {
+        const { stdout, stderr } = await other.bpfcache(["program", verb ?? "", ...words, "--json"]);
+        expect(JSON.stringify(expectDescribed(`program-${verb}`, stdout, stderr))).toContain(name);
+      }
+    },
+    120_000,
+  );
+
+  it("has been seen printed by every verb that can run here", () => {
+    const cannot = (name: string): boolean =>
+      (name === "push" && noPush !== undefined) || (name.startsWith("program-") && noKernel !== undefined);
+    const names = verbs.map(({ name }) => name.replaceAll(" ", "-")).filter((name) => !cannot(name));
+    expect(names.filter((name) => !seen.has(name))).toEqual([]);
   });
 
   it("describes every event, to the last key", async () => {
@@ -147,13 +222,16 @@ describe("the published schema", () => {
     await note("pull", reference);
     await note("export", reference, "-o", other.path("out"));
     await note("scrub");
+    writeFileSync(other.path("policy.toml"), 'default = "warn"\n');
+    await note("pull", reference, "--policy", other.path("policy.toml"));
     await note("pull", registry.reference("org/other:v1"), "--max-size", "2K", "--pull-policy", "Always");
     registry.repair();
     const faults = events.flatMap((event) => faultsOf("event", event));
     expect(faults).toEqual([]);
     const kinds = new Set(events.map((event) => (event as { event: string }).event));
     const common = ["batch", "resolving", "resolved", "fetching", "fetched", "published", "request", "retry"];
-    for (const kind of [...common, "failed", "hit", "exporting", "exported"]) expect(kinds).toContain(kind);
+    for (const kind of [...common, "failed", "hit", "bundling", "exporting", "exported", "decided"])
+      expect(kinds).toContain(kind);
   }, 90_000);
 
   it.each([[["nonsense"]], [["inspect", "registry.example/absent"]], [["pull", "UPPER"]]])(

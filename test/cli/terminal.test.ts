@@ -131,6 +131,31 @@ describe.skipIf(noTerminal)(`on a terminal${noTerminal ?? ""}`, () => {
     expect(stdout).not.toContain("org/slow:v1");
   });
 
+  it("export has a line for each image under way and one for all, and leaves one for each", async () => {
+    using user = new User();
+    registry.repair();
+    await user.bpfcache(["prefetch", ...references, ...amd64]);
+    // A reader of half a megabyte a second, so that there is something to see.
+    const slowly = "for await (const _ of process.stdin) await new Promise((go) => setTimeout(go, 100))";
+    const into = [process.execPath, "--input-type=module", "-e", slowly];
+    const words = ["export", "--all", "-o", "-"];
+    const { during, after, status } = await watchOnTerminal(user, words, { columns: 100, into });
+    expect(status).toBe(0);
+    const known = [
+      /^ {2}127\.0\.0\.1\S+:v1 +(writing|[█░]{5,20} {2}[\d.]+( [KM]?i?B)?\/[\d.]+ [KM]?i?B( +[\d.]+ [KM]?i?B\/s)?)$/,
+      /^[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏] \d of 6 images {2}[\d.]+ [KM]?i?B( {2}[\d.]+ [KM]?i?B\/s)?( {2}\d+:\d\d)?…?$/,
+      /^exported 127\.0\.0\.1:\d+\/org\/\S+:v1$/,
+    ];
+    const lines = [...during, after].flat();
+    expect(lines.filter((line) => !known.some((shape) => shape.test(line)))).toEqual([]);
+    const rows = new Set(lines.filter((line) => line.startsWith("  127")).map((line) => line.split(" ")[2]));
+    expect(rows.size).toBeGreaterThanOrEqual(3);
+    const done = lines.flatMap((line) => /(\d) of 6 images/.exec(line)?.[1] ?? []);
+    expect(done).toEqual([...done].sort());
+    expect(new Set(done).size).toBeGreaterThanOrEqual(4);
+    expect([...after].sort()).toEqual(references.map((reference) => `exported ${reference}`).sort());
+  });
+
   it("tables keep within its width, and are whole in a pipe", async () => {
     using user = new User();
     registry.repair();

@@ -10,21 +10,36 @@ export interface Screen {
   /** What was left in the end, with what had scrolled away. */
   readonly after: readonly string[];
   readonly status: number;
+  /** From the last key that was pressed to the end. */
+  readonly milliseconds: number;
 }
 
-/** Runs `bpfcache ARGS` in a terminal of its own (tmux), and looks at it all the time. */
+/**
+ * Runs `bpfcache ARGS` in a terminal of its own (tmux), and looks at it all the time. What it prints goes into another
+ * command when one is given.
+ */
 export async function watchOnTerminal(
   user: User,
   args: readonly string[],
-  { columns, rows = 24, keys = [] }: { columns: number; rows?: number; keys?: readonly Key[] },
+  {
+    columns,
+    rows = 24,
+    keys = [],
+    into,
+  }: { columns: number; rows?: number; keys?: readonly Key[]; into?: readonly string[] },
 ): Promise<Screen> {
   const socket = user.path("tmux");
   const [program, statusFile, config] = ["run.sh", "status", "tmux.conf"].map((name) => user.path(name));
   if (program === undefined || statusFile === undefined || config === undefined) throw new Error("no paths");
   rmSync(statusFile, { force: true });
   writeFileSync(config, "set -g remain-on-exit on\nset -g status off\n");
-  const command = [process.execPath, mainProgram, ...args].map((word) => `'${word}'`).join(" ");
-  writeFileSync(program, `${command}\necho $? >${statusFile}.new\nmv ${statusFile}.new ${statusFile}\n`);
+  const quoted = (words: readonly string[]): string => words.map((word) => `'${word}'`).join(" ");
+  const command = quoted([process.execPath, mainProgram, ...args]);
+  const piped = into === undefined ? command : `${command} | ${quoted(into)}`;
+  writeFileSync(
+    program,
+    `${piped}\necho \${PIPESTATUS[0]} >${statusFile}.new\nmv ${statusFile}.new ${statusFile}\n`,
+  );
   const tmux = (...words: string[]): string =>
     spawnSync("tmux", ["-S", socket, "-f", config, ...words], {
       env: { ...user.environment, LC_ALL: "C.UTF-8" },
@@ -35,16 +50,20 @@ export async function watchOnTerminal(
   try {
     const during: string[][] = [];
     const left = [...keys];
+    let pressedAt = Date.now();
     while (!existsSync(statusFile)) {
       const lines = linesOf(tmux("capture-pane", "-p", "-J"));
       if (lines.join("\n") !== during.at(-1)?.join("\n")) during.push(lines);
-      if (left[0] !== undefined && lines.some((line) => left[0]?.after.test(line)))
+      if (left[0] !== undefined && lines.some((line) => left[0]?.after.test(line))) {
+        pressedAt = Date.now();
         tmux("send-keys", left.shift()?.key ?? "");
+      }
       await sleep(40);
     }
+    const milliseconds = Date.now() - pressedAt;
     await sleep(100);
     const after = linesOf(tmux("capture-pane", "-p", "-J", "-S", "-"));
-    return { during, after, status: Number(readFileSync(statusFile, "utf8")) };
+    return { during, after, status: Number(readFileSync(statusFile, "utf8")), milliseconds };
   } finally {
     tmux("kill-server");
   }

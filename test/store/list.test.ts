@@ -1,10 +1,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it, vi } from "vitest";
 import type { BytecodeCache } from "../../src/cache.js";
 import { openCache } from "../../src/open-cache.js";
-import type { ListFilter } from "../../src/store/list.js";
+import { Environment } from "../../src/store/environment.js";
+import { type ListFilter, listImages } from "../../src/store/list.js";
+import type { ImageRecord } from "../../src/store/records.js";
+import { decodeRecord, encodeRecord } from "../../src/store/values.js";
 import {
   bytecodeImage,
   imageIndex,
@@ -73,6 +76,30 @@ describe("list", () => {
     ],
   ])("finds %s", (_, filter, references) => {
     expect(found(filter)).toEqual(references);
+  });
+
+  it("does not look into the objects' own records, but for images whose records are of before they had maps", () => {
+    const listed = cache.list();
+    expect(listed[0]?.objects[0]?.maps).toEqual([{ name: "packets", type: "hash" }]);
+    const environment = Environment.open({ directory: cache.directory });
+    try {
+      const asked = vi.spyOn(environment, "tree");
+      const listFrom = (): readonly unknown[] => {
+        asked.mockClear();
+        return environment.snapshot(() => listImages(environment, {}));
+      };
+      expect(listFrom()).toEqual(listed);
+      expect(asked.mock.calls.flat()).not.toContain("objectInfo");
+      environment.commit(() => {
+        const images = environment.tree("images");
+        for (const { key, value } of images.entries())
+          images.put(key, encodeRecord({ ...decodeRecord<ImageRecord>(value), maps: undefined }));
+      });
+      expect(listFrom()).toEqual(listed);
+      expect(asked.mock.calls.flat()).toContain("objectInfo");
+    } finally {
+      environment.close();
+    }
   });
 
   it("of a removed image finds nothing through the indexes", () => {

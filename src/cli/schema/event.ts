@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type CacheEvent, hitReasons, missReasons, requestRoles } from "../../core/events.js";
-import { bytes, code, count, reference, schemaOf, time } from "./words.js";
+import { bytes, code, count, listOf, reference, schemaOf, time } from "./words.js";
 
 const about = { reference };
 const maybeAbout = { reference: reference.optional() };
@@ -21,6 +21,16 @@ export const event = schemaOf<CacheEvent>()(
       from: z.enum(["cache", "download"]),
     }),
     kind("verified", { ...about, digest: z.string(), bytes }),
+    kind("decided", {
+      ...about,
+      digest: z.string(),
+      decision: z.enum(["accept", "warn", "reject"]),
+      rule: z.string().nullable(),
+      reason: z.string(),
+      signers: listOf(z.string()),
+      policy: z.string(),
+      decidedAt: time,
+    }),
     kind("resolved", { ...about, digest: z.string(), unchanged: z.boolean(), bytes }),
     kind("fetching", { ...about, digest: z.string(), bytes }),
     kind("progress", { ...about, digest: z.string(), bytes, total: bytes }),
@@ -29,6 +39,7 @@ export const event = schemaOf<CacheEvent>()(
     kind("waiting", about),
     kind("failed", { ...about, code, message: z.string() }),
     kind("followed", { images: count, changed: count, failed: count, nextMs: milliseconds }),
+    kind("bundling", { ...about, digest: z.string(), bytes, total: bytes }),
     kind("exporting", { path: z.string(), bytes }),
     kind("exported", { ...about, digest: z.string(), bytes }),
     kind("read", { ...about, digest: z.string(), bytes }),

@@ -32,7 +32,8 @@ export class ImageRow {
     if (event.event === "resolved") this.#activity = "fetching the manifest";
     if (event.event === "waiting") this.#activity = "waiting for another process";
     if (event.event === "fetching") this.#blobs.set(event.digest, { bytes: 0, total: event.bytes });
-    if (event.event === "progress") this.#blobs.set(event.digest, event);
+    if (event.event === "bundling") this.#activity = "writing";
+    if (event.event === "progress" || event.event === "bundling") this.#blobs.set(event.digest, event);
     if (event.event === "fetched") this.#blobs.set(event.digest, { bytes: event.bytes, total: event.bytes });
     if (event.event === "request") return;
     this.#retry = undefined;

@@ -13,7 +13,7 @@ import { cutEnd, displayWidth } from "./width.js";
 const frameMs = 100;
 const mostRows = 12;
 /** What an image that has no line yet gets one for. */
-const beginnings: ReadonlySet<string> = new Set(["resolving", "fetching", "waiting", "retry"]);
+const beginnings: ReadonlySet<string> = new Set(["resolving", "fetching", "waiting", "retry", "bundling"]);
 const spinner = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
 
 /** A line for each image under way and one for all of them, drawn in place on a terminal. */
@@ -92,8 +92,7 @@ export class LiveProgress implements Progress {
   /** The line of all: how many images, how much has come, how fast, for how long. */
   #total(rows: readonly ImageRow[], now: number): string {
     const { images, done, failed, retries } = this.tally;
-    const bytes = rows.reduce((sum, row) => sum + row.bytesUnderWay, this.tally.bytes);
-    const counted = this.#step?.event === "scrubbing" ? this.#step.bytes : bytes;
+    const counted = this.#countedBytes(rows);
     this.#rate.note(counted, now);
     const rate = this.#rate.perSecond(now);
     return [
@@ -109,10 +108,14 @@ export class LiveProgress implements Progress {
       .join("  ");
   }
 
+  #countedBytes(rows: readonly ImageRow[]): number {
+    if (this.#step !== undefined) return this.#step.bytes;
+    return rows.reduce((sum, row) => sum + row.bytesUnderWay, this.tally.bytes);
+  }
+
   #describeStep(): string {
     const step = this.#step;
-    if (step?.event === "exporting") return `writing ${printable(step.path)}`;
-    if (step?.event !== "scrubbing") return "";
+    if (step?.event !== "scrubbing") return ""; // What is written, each image's own line says.
     return `${step.step}: ${plural(step.checked, "row")}, ${step.damaged} damaged`;
   }
 }

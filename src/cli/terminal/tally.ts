@@ -57,6 +57,7 @@ export function endedBy(event: CacheEvent): string | undefined {
 
 function doneBy(event: CacheEvent): string | undefined {
   if (event.event === "resolved") return event.unchanged ? event.reference : undefined;
+  if (event.event === "bundling") return event.bytes >= event.total ? event.reference : undefined;
   const isDone = event.event === "published" || event.event === "hit" || event.event === "exported";
   return isDone ? event.reference : undefined;
 }

@@ -1,6 +1,6 @@
-import { execFile } from "node:child_process";
 import { z } from "zod";
-import { BpfcacheError, throwIfAborted } from "../../core/errors.js";
+import { BpfcacheError } from "../../core/errors.js";
+import { type ProgramEnd, runProgram } from "../../core/run-program.js";
 import type { Credential } from "./credential.js";
 
 /** A name becomes part of a program's name; it must not be a path or an option. */
@@ -17,11 +17,6 @@ export interface HelperQuestion {
   readonly key: string;
   /** Which file named the helper, for messages. */
   readonly path: string;
-}
-
-interface Outcome {
-  readonly error: (Error & { code?: unknown; killed?: boolean }) | undefined;
-  readonly stdout: string;
 }
 
 /**
@@ -41,34 +36,32 @@ export async function askHelper(
       `${path} names an impossible credential helper, ${JSON.stringify(helper)}`,
     );
   }
-  throwIfAborted(signal);
   const program = `docker-credential-${helper}`;
-  const { error, stdout } = await run(program, key, environment, signal);
-  throwIfAborted(signal);
-  if (error !== undefined) {
-    // The helpers' common library prints this on stdout and exits with 1.
-    if (typeof error.code === "number" && /credentials not found/i.test(stdout)) return undefined;
-    throw failed(question, program, reasonOf(error));
-  }
-  return parseAnswer(stdout, program) ?? refuseNonsense(question, program, stdout);
+  const options = { timeoutMs, maxOutputBytes, environment, input: key, signal };
+  const end = await runProgram(program, ["get"], options).catch((error: unknown) => {
+    const reason = startFailure(error);
+    throw reason === undefined ? error : failed(question, program, reason);
+  });
+  // The helpers' common library prints this on stdout and exits with 1.
+  if (end.status > 0 && /credentials not found/i.test(end.stdout)) return undefined;
+  const reason = reasonAgainst(end);
+  if (reason !== undefined) throw failed(question, program, reason);
+  return parseAnswer(end.stdout, program) ?? refuseNonsense(question, program, end.stdout);
 }
 
-function run(
-  program: string,
-  key: string,
-  env: NodeJS.ProcessEnv,
-  signal: AbortSignal | undefined,
-): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const options = { env, timeout: timeoutMs, maxBuffer: maxOutputBytes, killSignal: "SIGKILL" as const };
-    const aborting = signal === undefined ? options : { ...options, signal };
-    const child = execFile(program, ["get"], aborting, (error, stdout) =>
-      resolve({ error: error ?? undefined, stdout }),
-    );
-    // A helper may end without reading; that is its exit status's business.
-    child.stdin?.on("error", () => undefined);
-    child.stdin?.end(key);
-  });
+/** Why it could not be started, if that is what has happened. */
+function startFailure(error: unknown): string | undefined {
+  if (!(error instanceof Error) || !("code" in error)) return undefined;
+  if (error.code === "ENOENT") return "there is no such program in PATH";
+  if (error.code === "EACCES") return "it may not be executed";
+  return error instanceof BpfcacheError ? undefined : error.message;
+}
+
+function reasonAgainst({ status, isTimedOut, isTooLong }: ProgramEnd): string | undefined {
+  if (isTimedOut) return `it did not answer within ${timeoutMs / 1_000} seconds`;
+  if (isTooLong) return "it prints too much";
+  if (status === 0) return undefined;
+  return status < 0 ? "a signal ended it" : `it exited with ${status}`;
 }
 
 function parseAnswer(stdout: string, program: string): Credential | undefined {
@@ -90,14 +83,6 @@ function parseAnswer(stdout: string, program: string): Credential | undefined {
 function refuseNonsense(question: HelperQuestion, program: string, stdout: string): undefined {
   const isEmptyPair = /"Secret"\s*:\s*""/.test(stdout);
   if (!isEmptyPair) throw failed(question, program, "its answer is not the JSON of a credential");
-}
-
-function reasonOf({ code, killed, message }: NonNullable<Outcome["error"]>): string {
-  if (code === "ENOENT") return "there is no such program in PATH";
-  if (code === "EACCES") return "it may not be executed";
-  if (code === "ERR_CHILD_PROCESS_STDIO_MAXBUFFER") return "it prints too much";
-  if (killed === true) return `it did not answer within ${timeoutMs / 1_000} seconds`;
-  return typeof code === "number" ? `it exited with ${code}` : message;
 }
 
 function failed({ key, path }: HelperQuestion, program: string, reason: string): BpfcacheError {
