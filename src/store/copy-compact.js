@@ -6,17 +6,18 @@
 //
 // Prints the number of the last transaction before the copy was begun: while it is the newest one, the copy is exact.
 // Exits with 20 when LMDB finds fault with the content, with 28 when there is no room.
-import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
+import { closeSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
 import { open } from "lmdb";
 import { numberOf, openOnNewest } from "./newest-transaction.js";
 
 const [from = "", to = ""] = process.argv.slice(2);
+const binary = { encoding: /** @type {const} */ ("binary"), keyEncoding: /** @type {const} */ ("binary") };
 process.umask(0o077);
 try {
-  const binary = { encoding: /** @type {const} */ ("binary"), keyEncoding: /** @type {const} */ ("binary") };
   const { root } = openOnNewest(from, () => open({ path: from, readOnly: true, noSubdir: false, ...binary }));
   const newest = numberOf(root);
   await root.backup(to, true);
+  fillFirstMetaPage(`${to}/data.mdb`);
   for (const path of [`${to}/data.mdb`, to]) {
     const file = openSync(path, "r");
     fsyncSync(file);
@@ -31,4 +32,20 @@ try {
     [28, 122, "ENOSPC", "EDQUOT", "EIO"].includes(code ?? 0) ||
     /No space left|Disk quota|Input\/output error/.test(message);
   process.exit(isFull ? 28 : Number(code) < -30_700 || /^MDB_/.test(message) ? 20 : 1);
+}
+
+/**
+ * LMDB writes the state of a copy into the second meta page, as transaction 1, and leaves the first one empty. With the
+ * same in it, nobody finds an empty database who is led to it (see newest-transaction.js).
+ *
+ * @param {string} path
+ */
+function fillFirstMetaPage(path) {
+  const file = openSync(path, "r+");
+  const page = Buffer.alloc(4096);
+  readSync(file, page, 0, page.length, page.length);
+  page.writeBigUInt64LE(0n, 0); // Which page it is.
+  page.writeBigUInt64LE(0n, 152); // Its transaction.
+  writeSync(file, page, 0, page.length, 0);
+  closeSync(file);
 }

@@ -145,7 +145,7 @@ export class Handle {
   #requireNewest(): void {
     const { root, newest } = this.#shared;
     if (root.getWriteTxnId() === numberOf(root) + 1) return;
-    newest?.correct(root);
+    newest?.write(numberOf(root));
     throw begunOnOlder;
   }
 

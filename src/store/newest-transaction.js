@@ -31,8 +31,9 @@ const descriptors = new Map();
  * Whoever opens the environment stores there what the meta pages said when it began to, even while others write
  * (mdb_env_open2, in all releases of lmdb-js from 2.9 to 3.5.6): that takes a commit back which ends between the two, and the next
  * one writes over its pages. It was seen once in 7,000 openings beside three processes that wrote without a pause: most
- * often one acknowledged transaction was gone, and else the database was destroyed. So whoever opens it corrects the number
- * at once, and whoever writes first makes sure to have begun on the newest state (see `Handle.transaction`).
+ * often one acknowledged transaction was gone, and else the database was destroyed. It may also store what the meta pages of
+ * another data file said, when the files are replaced between its opening the one and the other. So whoever opens it corrects
+ * the number at once, and whoever writes first makes sure to have begun on the newest state (see `Handle.transaction`).
  */
 export class NewestTransaction {
   /** @param {string} path @param {string} identity @param {number} file */
@@ -59,19 +60,34 @@ export class NewestTransaction {
   }
 
   /**
-   * Raises the number to the newest transaction's. By the time it is stored that may be an older one: hence the loop.
+   * Has it say what the meta pages say, which are written first. Where it differs twice running, no commit is between the
+   * two; by the time that it is stored one may have been: hence the loop.
    *
    * @param {Root} root
    */
   correct(root) {
-    const said = Buffer.alloc(8);
+    let before = "";
     for (;;) {
+      const said = this.#read();
       const number = numberOf(root);
-      readSync(this.file, said, 0, said.length, offset);
-      if (Number(said.readBigUInt64LE()) >= number) return;
-      said.writeBigUInt64LE(BigInt(number));
-      writeSync(this.file, said, 0, said.length, offset);
+      if (said === number) return;
+      const difference = `${said} ${number}`;
+      if (difference === before) this.write(number);
+      before = difference;
     }
+  }
+
+  /** @param {number} number */
+  write(number) {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(BigInt(number));
+    writeSync(this.file, bytes, 0, bytes.length, offset);
+  }
+
+  #read() {
+    const bytes = Buffer.alloc(8);
+    readSync(this.file, bytes, 0, bytes.length, offset);
+    return Number(bytes.readBigUInt64LE());
   }
 
   /** To be called when the environment has been closed. */

@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { afterEach, beforeEach, expect, it } from "vitest";
+import { compact } from "../../src/store/compact.js";
 import { Environment } from "../../src/store/environment.js";
 import { TemporaryDirectory } from "../reliability/processes.js";
 
@@ -61,3 +62,23 @@ it.each([true, false])("opening it (read-only: %s) corrects the number, for thos
   Environment.open({ directory: directory.path, readOnly }).close();
   expect(names()).toEqual(["first", "second", "third"]);
 });
+
+it("a number beyond the newest, of the files that were there before, is lowered by who opens it or writes", () => {
+  const newest = environment.lastTransaction;
+  numberInLockFile(101);
+  Environment.open({ directory: directory.path, readOnly: true }).close();
+  expect(numberInLockFile()).toBe(newest);
+  numberInLockFile(101);
+  put("fourth");
+  expect(names()).toEqual(["first", "second", "third", "fourth"]);
+  expect(numberInLockFile()).toBe(environment.lastTransaction);
+});
+
+it.each([1, 2, 9, 10])(
+  "a compact copy is whole for readers that are led to %i transactions later",
+  async (by) => {
+    await compact(environment);
+    numberInLockFile(by);
+    expect(names()).toEqual(["first", "second", "third"]);
+  },
+);
