@@ -1,8 +1,8 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
-import { fileURLToPath } from "node:url";
 import { BpfcacheError, throwIfAborted } from "../core/errors.js";
+import { programFile } from "../core/program-file.js";
 
 export interface ChildEnd {
   readonly status: number | null;
@@ -29,17 +29,21 @@ const crashes: ReadonlySet<string | null> = new Set([
 const longestOutput = 512 * 1024 * 1024;
 
 /**
- * Runs one of the programs beside this file on an environment that may be damaged, to its end: damage kills a process
+ * Runs one of this folder's programs on an environment that may be damaged, to its end: damage kills a process
  * that touches it, and then it is not this one.
  */
 export function runChild(program: string, args: readonly string[], timeoutMs: number): ChildEnd {
-  const { status, signal, stdout, error } = spawnSync(process.execPath, [pathOf(program), ...args], {
-    stdio: ["ignore", "pipe", "ignore"],
-    encoding: "utf8",
-    maxBuffer: longestOutput,
-    timeout: timeoutMs,
-    killSignal: "SIGKILL",
-  });
+  const { status, signal, stdout, error } = spawnSync(
+    process.execPath,
+    [programFile(`store/${program}`), ...args],
+    {
+      stdio: ["ignore", "pipe", "ignore"],
+      encoding: "utf8",
+      maxBuffer: longestOutput,
+      timeout: timeoutMs,
+      killSignal: "SIGKILL",
+    },
+  );
   const isTimedOut = error !== undefined && "code" in error && error.code === "ETIMEDOUT";
   if (error !== undefined && !isTimedOut) throw notStarted(error);
   return { status, signal, isTimedOut, stdout };
@@ -52,7 +56,7 @@ export async function startChild(
   signal?: AbortSignal | undefined,
 ): Promise<ChildEnd> {
   throwIfAborted(signal);
-  const child = spawn(process.execPath, [pathOf(program), ...args], {
+  const child = spawn(process.execPath, [programFile(`store/${program}`), ...args], {
     stdio: ["ignore", "pipe", "ignore"],
   });
   const stop = (): void => void child.kill("SIGKILL");
@@ -67,10 +71,6 @@ export async function startChild(
   } finally {
     signal?.removeEventListener("abort", stop);
   }
-}
-
-function pathOf(program: string): string {
-  return fileURLToPath(new URL(`./${program}`, import.meta.url));
 }
 
 function notStarted(cause: unknown): BpfcacheError {

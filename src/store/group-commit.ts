@@ -1,11 +1,13 @@
 import { BpfcacheError } from "../core/errors.js";
+import { monotonicMs } from "../core/monotonic.js";
 import type { Environment } from "./environment.js";
 
 /** The pages that a transaction has changed lie in memory until it ends; this bounds what is added to them. */
 const maxBytes = 4 * 1024 * 1024;
 
-/** Nobody waits longer than this for the others. */
+/** Nobody waits longer than this for the others, unless the disk is so slow that it would be waited for most of the time. */
 const patienceMs = 50;
+const patiencePerCommit = 2;
 
 interface Waiting {
   /** Runs inside the transaction; what it returns is called when that is on the disk. */
@@ -27,6 +29,7 @@ export class GroupCommit {
   #joined = 0;
   readonly #queue: (() => void)[] = [];
   #timer: NodeJS.Timeout | undefined;
+  #lastCommitMs = 0;
 
   constructor(environment: Environment, maxAtWork: number = Number.POSITIVE_INFINITY) {
     this.#environment = environment;
@@ -68,7 +71,8 @@ export class GroupCommit {
       };
       this.#waiting.push({ write: writeFirst, reject });
       this.#bytes += bytes;
-      this.#timer ??= setTimeout(() => this.#commit(), patienceMs);
+      const patience = Math.max(patienceMs, patiencePerCommit * this.#lastCommitMs);
+      this.#timer ??= setTimeout(() => this.#commit(), patience);
       this.#admit();
       if (this.#bytes >= maxBytes) this.#commit();
       else this.#commitIfAllWait();
@@ -85,6 +89,7 @@ export class GroupCommit {
     this.#bytes = 0;
     clearTimeout(this.#timer);
     this.#timer = undefined;
+    const startedMs = monotonicMs();
     try {
       this.#commitAll(group);
     } catch {
@@ -97,6 +102,7 @@ export class GroupCommit {
         }
       }
     }
+    this.#lastCommitMs = monotonicMs() - startedMs;
   }
 
   #commitAll(group: readonly Waiting[]): void {

@@ -17,6 +17,12 @@ import {
 
 const firstPauseMs = 5;
 const longestPauseMs = 50;
+/**
+ * While several are at work, whoever asks waits a moment for others to share the commit with, and longer on a slow disk:
+ * it is waited for at most a third of the time.
+ */
+const patienceMs = 10;
+const restPerCommit = 2;
 /** Shorter waits are not worth a word. */
 const silentMs = 1_000;
 
@@ -65,7 +71,8 @@ export class Leases {
   /** Given back, and still in the database. */
   readonly #dropped = new Set<Lease>();
   readonly #attempts: Attempt[] = [];
-  #turnEnd: NodeJS.Immediate | undefined;
+  #nextCommit: NodeJS.Timeout | undefined;
+  #restUntilMs = 0;
   #renewal: NodeJS.Timeout | undefined;
   #hasSwept = false;
   #isClosed = false;
@@ -114,7 +121,7 @@ export class Leases {
       // As a rule the publication has removed it.
       if (this.#mayBeLeft(lease)) this.#dropped.add(lease);
     }
-    if (this.#dropped.size > 0) this.#atTurnEnd();
+    if (this.#dropped.size > 0) this.#commitSoon();
     this.#keepRenewing();
   }
 
@@ -136,7 +143,7 @@ export class Leases {
   /** Gives everything back; whoever still asks gets INTERRUPTED. */
   close(): void {
     if (this.#isClosed) return;
-    clearImmediate(this.#turnEnd);
+    clearTimeout(this.#nextCommit);
     for (const { reject } of this.#attempts.splice(0))
       reject(new BpfcacheError("INTERRUPTED", "interrupted"));
     clearInterval(this.#renewal);
@@ -171,23 +178,27 @@ export class Leases {
   #attempt(keys: readonly Buffer[]): Promise<readonly Lease[] | undefined> {
     return new Promise((resolve, reject) => {
       this.#attempts.push({ keys, resolve, reject });
-      this.#atTurnEnd();
+      this.#commitSoon();
     });
   }
 
-  /** All that is asked for and given back in one turn of the event loop shares one transaction. */
-  #atTurnEnd(): void {
-    this.#turnEnd ??= setImmediate(() => {
-      this.#turnEnd = undefined;
+  /** All that is asked for and given back until then shares one transaction. A pull that is alone waits for nobody. */
+  #commitSoon(): void {
+    const waitMs = this.#held.size > 1 ? Math.max(patienceMs, this.#restUntilMs - monotonicMs()) : 0;
+    this.#nextCommit ??= setTimeout(() => {
+      this.#nextCommit = undefined;
       const attempts = this.#attempts.splice(0);
+      const startedMs = monotonicMs();
       try {
         const outcomes = this.#commit(attempts);
         for (const [index, { resolve }] of attempts.entries()) resolve(outcomes[index]);
       } catch (error) {
         for (const { reject } of attempts) reject(error);
       }
+      const endedMs = monotonicMs();
+      this.#restUntilMs = endedMs + restPerCommit * (endedMs - startedMs);
       this.#keepRenewing();
-    });
+    }, waitMs);
   }
 
   /** What each attempt has got. What is remembered changes only when the transaction has ended well. */

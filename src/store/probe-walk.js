@@ -2,8 +2,11 @@
 // Run by probe.ts as a process of its own, from src and from dist alike: hence JavaScript. Reads every value of every
 // tree and exits with 0; with 20, saying why, when LMDB finds fault; or dies trying.
 import { writeSync } from "node:fs";
-import { open } from "lmdb";
+import { createRequire } from "node:module";
 import { openOnNewest } from "./newest-transaction.js";
+
+/** As in handle.ts: its CommonJS form loads in half the time. */
+const { open } = /** @type {typeof import("lmdb")} */ (createRequire(import.meta.url)("lmdb"));
 
 const [directory = ""] = process.argv.slice(2);
 const binary = { encoding: /** @type {const} */ ("binary"), keyEncoding: /** @type {const} */ ("binary") };

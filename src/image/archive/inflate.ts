@@ -1,9 +1,13 @@
 import { setImmediate } from "node:timers/promises";
+import { gunzipSync } from "node:zlib";
 import type { Limits } from "../../core/limits.js";
 import { type Compression, compressionOf, decompress } from "./decompress.js";
 import { refusal } from "./refusal.js";
 
 const sliceBytes = 64 * 1024;
+
+/** What unpacks to no more is unpacked in a millisecond; to hand it to zlib's threads and back takes longer. */
+const smallBytes = 512 * 1024;
 
 /**
  * The archive that a layer is, in chunks. The limits are enforced on what comes out, as it comes out.
@@ -16,7 +20,28 @@ export function inflate(
 ): AsyncGenerator<Uint8Array, void, void> {
   const maxBytes = limits.inflatedBytes;
   const packedBytes = layer.byteLength;
-  return decompress(slices(layer), layerCompression(layer), { limits, maxBytes, packedBytes, signal });
+  const compression = layerCompression(layer);
+  const small = compression === "gzip" ? gunzipSmall(layer, maxBytes) : undefined;
+  if (small !== undefined) return slices(small);
+  return decompress(slices(layer), compression, { limits, maxBytes, packedBytes, signal });
+}
+
+/** All of a small archive; undefined for what is large or in any way wrong, which shows again as it flows. */
+function gunzipSmall(layer: Uint8Array, maxBytes: number): Uint8Array | undefined {
+  if (layer.byteLength > smallBytes) return undefined;
+  try {
+    // With `info` it tells what it has read too, which Node's types do not say.
+    const options = { maxOutputLength: Math.min(smallBytes, maxBytes), info: true };
+    const { buffer, engine } = gunzipSync(layer, options) as unknown as Gunzipped;
+    return engine.bytesWritten === layer.byteLength ? buffer : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+interface Gunzipped {
+  readonly buffer: Buffer;
+  readonly engine: { readonly bytesWritten: number };
 }
 
 /** By the first bytes: media types lie, and some layers have none worth reading. Throws INVALID_IMAGE. */

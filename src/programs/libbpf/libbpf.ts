@@ -1,13 +1,13 @@
 import { createRequire } from "node:module";
-import { fileURLToPath } from "node:url";
 import { BpfcacheError } from "../../core/errors.js";
+import { programFile } from "../../core/program-file.js";
 import { runProgram } from "../../core/run-program.js";
 import type { Bpftool } from "../bpftool.js";
 import type { KernelProgram } from "../kernel-program.js";
 import { loadRefused, toolFailed } from "../load-failure.js";
 import type { Loader, LoadPlan } from "../loader.js";
 
-const program = fileURLToPath(new URL("load-object.js", import.meta.url));
+const program = programFile("programs/libbpf/load-object.js");
 
 /** libbpf 1.x by way of koffi, in a child process. Unlike bpftool it loads no program but those that are asked for. */
 export class Libbpf implements Loader {

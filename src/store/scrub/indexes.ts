@@ -93,11 +93,14 @@ function isNeeded(environment: Environment, row: Buffer): boolean {
   }
   const manifest = wellFormed(() => manifestOfHolder(holder));
   if (manifest === undefined) return false;
-  if (isImageUnknown(environment, holder) || isOfReferrer(environment, manifest, kind, digest)) return true;
   const image = soundRecordAt<ImageRecord>(environment, "images", holder);
-  if (image === undefined) return false;
-  if (kind === "config") return image.config.digest === digest;
-  return (kind === "layer" ? image.layers : image.objects).some((blob) => blob.digest === digest);
+  if (image !== undefined && hasBlob(image, kind, digest)) return true; // As nearly always, and known the soonest.
+  return isImageUnknown(environment, holder) || isOfReferrer(environment, manifest, kind, digest);
+}
+
+function hasBlob({ config, layers, objects }: ImageRecord, kind: ContentKind, digest: Digest): boolean {
+  if (kind === "config") return config.digest === digest;
+  return (kind === "layer" ? layers : objects).some((blob) => blob.digest === digest);
 }
 
 /** An object is found by each of its programs and maps. */

@@ -43,7 +43,7 @@ export const prefetchCase: BenchCase = {
       tables,
       goals: [...goalsOf(cold, "cold"), ...goalsOf(again, "unchanged"), requestsEach(again, count)],
       notes: [
-        `Each takes all images: bpfcache in one library call, at its default of 8 at a time; regsync with ${atATime} in parallel; oras and crane ` +
+        `Each takes all images: bpfcache in one library call, at its default of 16 at a time; regsync with ${atATime} in parallel; oras and crane ` +
           `as a process for each image, ${atATime} at a time under xargs, with nothing but the image left to do; skopeo sync, ` +
           "which knows no parallelism, once. Unchanged images are asked about under the policy Always; the others are " +
           "given the directory that they filled before, but skopeo sync, which refuses to, and crane, which keeps nothing, take all again.",

@@ -45,15 +45,16 @@ process.on("message", async () => {
     milliseconds,
     cpuMs: (user + system) / 1_000,
     requests: result.images.reduce((sum, { requests }) => sum + requests, 0),
-    residentMb: process.resourceUsage().maxRSS / 1_000,
-    anonymousMb: anonymousMb(),
+    residentMb: statusMb("VmHWM"),
+    anonymousMb: statusMb("RssAnon"),
   };
   process.send?.(message, () => process.exit(0));
 });
 process.send?.("ready");
 
-/** proc(5), /proc/pid/status. */
-function anonymousMb(): number {
-  const [, kilobytes] = /^RssAnon:\s+(\d+) kB$/m.exec(readFileSync("/proc/self/status", "utf8")) ?? [];
+/** proc(5), /proc/pid/status. What getrusage(2) calls the most resident was its parent's, before the program was loaded. */
+function statusMb(field: "VmHWM" | "RssAnon"): number {
+  const status = readFileSync("/proc/self/status", "utf8");
+  const [, kilobytes] = new RegExp(`^${field}:\\s+(\\d+) kB$`, "m").exec(status) ?? [];
   return Number(kilobytes) / 1_000;
 }
