@@ -316,12 +316,14 @@ export class Store {
     return this.#read((environment) => listImages(environment, filter, onIncomplete));
   }
 
-  /** What `list` says of one image. Throws NOT_CACHED when it has been removed meanwhile. */
-  describe(record: RefRecord): CachedImage {
+  /**
+   * What `list` says of one image, by what the reference means now: another process may have moved it on, and the record's
+   * image is gone then. Throws NOT_CACHED when it has been removed meanwhile.
+   */
+  describe({ reference, platform }: RefRecord): CachedImage {
     return this.#read((environment) => {
-      if (!environment.tree("refs").has(referenceKey(record.reference, record.platform))) {
-        throw notCached(parseReference(record.reference));
-      }
+      const record = recordAt<RefRecord>(environment, "refs", referenceKey(reference, platform));
+      if (record === undefined) throw notCached(parseReference(reference));
       return describeImage(environment, record);
     });
   }
