@@ -31,9 +31,12 @@ export function prepareDirectory(directory: string): void {
   try {
     mkdirSync(directory, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    throw new BpfcacheError("USAGE", `cannot create the cache directory ${directory}: ${messageOf(cause)}`, {
+    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    const isFull = code === "ENOSPC" || code === "EDQUOT";
+    const message = `cannot create the cache directory ${directory}: ${messageOf(cause)}`;
+    throw new BpfcacheError(isFull ? "CACHE_FULL" : "USAGE", message, {
       cause,
-      hint: "Choose another one with --cache-dir or BPFCACHE_DIR.",
+      hint: `${isFull ? "Free some space, or choose" : "Choose"} another one with --cache-dir or BPFCACHE_DIR.`,
     });
   }
   refuseWritableByOthers(directory);
@@ -92,7 +95,12 @@ export function setFileRights(directory: string): void {
 
 /** Makes a directory with the rights of `directory` for its group, unless it is there. */
 export function makeDirectoryWithin(directory: string, name: string): void {
-  mkdirSync(join(directory, name), { recursive: true, mode: 0o700 });
+  try {
+    // Not `recursive`: with that Node says ENOENT for whatever a failing disk says.
+    mkdirSync(join(directory, name), { mode: 0o700 });
+  } catch (error) {
+    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+  }
   setRights(directory, name, statSync(directory).mode & 0o070, 0o700);
 }
 

@@ -6,7 +6,7 @@ import { thisProcess } from "../core/process-identity.js";
 import { finishStartingAnew, type Recovery, startAnew } from "./damage.js";
 import { checkReadableDirectory, dataFile, makeTemporaryDirectory, prepareDirectory } from "./directory.js";
 import { examine, notYetMade } from "./examine.js";
-import { databaseFailure } from "./failure.js";
+import { databaseFailure, isFoundByLmdb } from "./failure.js";
 import { dataIdentity, type FileIdentity, removeLeftovers } from "./files.js";
 import { Handle } from "./handle.js";
 import { type LostReference, rememberLost } from "./lost.js";
@@ -24,12 +24,6 @@ const movedMeanwhile = Symbol("the files were replaced meanwhile");
  * beside eight writers). The next snapshot is whole; what is wrong in that too is damage.
  */
 const snapshotAttempts = 3;
-
-function isFoundByLmdb(failure: unknown): boolean {
-  return (
-    failure instanceof BpfcacheError && failure.code === "CACHE_CORRUPT" && failure.cause instanceof Error
-  );
-}
 
 const environmentIdKey = Buffer.from("environmentId");
 

@@ -44,6 +44,13 @@ export function databaseFailure(thrown: unknown, directory: string): unknown {
   return thrown;
 }
 
+/** Whether it is the database that LMDB finds damaged, and no value in it. */
+export function isFoundByLmdb(failure: unknown): boolean {
+  return (
+    failure instanceof BpfcacheError && failure.code === "CACHE_CORRUPT" && failure.cause instanceof Error
+  );
+}
+
 /** Node gives errno values negated, beside a name; lmdb-js gives them as they are. */
 function numberOf(error: Error): number | undefined {
   if ("errno" in error && typeof error.errno === "number") return -error.errno;

@@ -3,6 +3,7 @@ import { type ErrorCode, toBpfcacheError } from "../../core/errors.js";
 import { type EventSink, emit } from "../../core/events.js";
 import { soundRecordAt } from "../damaged-row.js";
 import type { Environment } from "../environment.js";
+import { isFoundByLmdb } from "../failure.js";
 import { contentTrees, removeReference } from "../holders.js";
 import { loseReference, type QuarantineNote, quarantineNotes } from "../quarantine.js";
 import { type RefRecord, rootDigestOf } from "../records.js";
@@ -42,7 +43,7 @@ export interface ScrubReport {
   readonly steps: Readonly<Record<string, number>>;
 }
 
-/** What ends a repair and costs the cache no reference: neither the image nor its source is what failed. */
+/** What ends a repair and costs the cache no reference, as does what LMDB itself finds, a disk that fails say: neither the image nor its source is what failed. */
 const notOfTheImage: ReadonlySet<ErrorCode> = new Set([
   "INTERRUPTED",
   "CACHE_FULL",
@@ -155,7 +156,7 @@ export class Scrub {
       await bringBack(record);
     } catch (thrown) {
       const error = toBpfcacheError(thrown);
-      if (notOfTheImage.has(error.code)) throw error;
+      if (notOfTheImage.has(error.code) || isFoundByLmdb(error)) throw error;
       this.#lose(key, error.message);
     }
   }
