@@ -29,7 +29,7 @@ export function makeTemporaryDirectory(): string {
  */
 export function prepareDirectory(directory: string): void {
   try {
-    mkdirSync(directory, { recursive: true, mode: 0o700 });
+    if (!existsSync(directory)) mkdirSync(directory, { recursive: true, mode: 0o700 });
   } catch (cause) {
     const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
     const isFull = code === "ENOSPC" || code === "EDQUOT";

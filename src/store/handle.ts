@@ -20,7 +20,6 @@ const { open } = createRequire(import.meta.url)("lmdb") as typeof import("lmdb")
  */
 const mapBytes = 1024 ** 3;
 
-const pageBytes = 4096;
 const quietly = { throwIfNoEntry: false } as const;
 const binary = { encoding: "binary", keyEncoding: "binary" } as const;
 
@@ -232,7 +231,7 @@ function openRoot(directory: string, readOnly: boolean): Pick<SharedRoot, "root"
     readOnly,
     noSubdir: false, // A dot in the directory's name would otherwise make lmdb-js take it for a file.
     ...binary,
-    pageSize: pageBytes,
+    pageSize: 4096,
     mapSize: mapBytes,
     maxDbs: 32,
     maxReaders: 512,
@@ -240,18 +239,9 @@ function openRoot(directory: string, readOnly: boolean): Pick<SharedRoot, "root"
     eventTurnBatching: false,
     permissionsMode: 0o600, // Not in lmdb's types; without it the files are 0644. See setFileRights.
   };
-  const isNew = (statSync(join(directory, dataFile), quietly)?.size ?? 0) === 0;
   try {
     return openOnNewest(directory, () => open<Buffer, Buffer>(options));
   } catch (error) {
-    if (isNew && !readOnly) leaveNoHalf(directory);
     throw databaseFailure(error, directory);
   }
-}
-
-/** Readers would take a file whose first two pages could not be written whole for a damaged one. */
-function leaveNoHalf(directory: string): void {
-  const path = join(directory, dataFile);
-  const bytes = statSync(path, quietly)?.size ?? 0;
-  if (bytes > 0 && bytes < 2 * pageBytes) truncateSync(path, 0);
 }

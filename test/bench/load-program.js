@@ -15,7 +15,7 @@ import { fileURLToPath } from "node:url";
 import { openCache } from "../../dist/index.js";
 
 const example = fileURLToPath(new URL("../../examples/bpf/objects/xdp_counter.bpfel.o", import.meta.url));
-const [file = example, count = "100"] = process.argv.slice(2);
+const [file = example, count = "600"] = process.argv.slice(2);
 const home = mkdtempSync(join(tmpdir(), "bpfcache-bench-"));
 const pin = `/sys/fs/bpf/bpfcache-bench-${process.pid}`;
 const reference = "registry.example/bench/program:v1";
