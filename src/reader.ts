@@ -52,7 +52,7 @@ export class BytecodeReader {
   bytecode(reference: string, options: ReadOptions = {}): Bytecode {
     const platform = platformOf(options.platform);
     const parsed = this.#parse(reference);
-    const bytecode = this.#store.bytecode(parsed, platform, options, this.#trust?.require);
+    const bytecode = this.#store.objects.read(parsed, platform, options, this.#trust?.require);
     publishRead(bytecode);
     return bytecode;
   }
@@ -73,7 +73,7 @@ export class BytecodeReader {
     };
     const platform = platformOf(options.platform);
     const parsed = this.#parse(reference);
-    return this.#store.withBytecode(parsed, platform, options, tellUse, this.#trust?.require);
+    return this.#store.objects.use(parsed, platform, options, tellUse, this.#trust?.require);
   }
 
   /**

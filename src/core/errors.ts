@@ -100,3 +100,8 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal.reason instanceof BpfcacheError) throw signal.reason;
   throw new BpfcacheError("INTERRUPTED", "interrupted", { cause: signal.reason });
 }
+
+/** The name of a system error (ENOENT, …); undefined when it is none. */
+export function codeOf(error: unknown): unknown {
+  return error instanceof Error && "code" in error ? error.code : undefined;
+}

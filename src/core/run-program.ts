@@ -82,6 +82,13 @@ export function quoteOutput(words: string): string {
 
 const quotedLength = 600;
 
+/** What runs now. Whoever does not wait for it leaves nothing behind. */
+const running = new Set<Ending>();
+
+function killAll(): void {
+  for (const ending of running) ending.kill();
+}
+
 /** Ends a child, with all it started, when its time is up or nobody wants its result any more. */
 class Ending {
   isTimedOut = false;
@@ -100,8 +107,8 @@ class Ending {
       this.#end();
     }, timeoutMs);
     signal?.addEventListener("abort", this.#end, { once: true });
-    // Whoever does not wait for it leaves nothing behind.
-    process.once("exit", this.#kill);
+    if (running.size === 0) process.on("exit", killAll);
+    running.add(this);
   }
 
   boundOutput(stream: Readable | null, maxBytes: number): void {
@@ -127,15 +134,18 @@ class Ending {
     clearTimeout(this.#insist);
     clearTimeout(this.#lettingGo);
     this.#signal?.removeEventListener("abort", this.#end);
-    process.off("exit", this.#kill);
+    running.delete(this);
+    if (running.size === 0) process.off("exit", killAll);
   }
 
   readonly #end = (): void => {
     this.#send("SIGTERM");
-    this.#insist = setTimeout(this.#kill, politeMs);
+    this.#insist = setTimeout(() => this.kill(), politeMs);
   };
 
-  readonly #kill = (): void => this.#send("SIGKILL");
+  kill(): void {
+    this.#send("SIGKILL");
+  }
 
   #send(signal: NodeJS.Signals): void {
     const { pid } = this.#child;

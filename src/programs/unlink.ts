@@ -1,4 +1,5 @@
 import { readdirSync, rmdirSync, unlinkSync } from "node:fs";
+import { codeOf } from "../core/errors.js";
 
 // Removing what another process may be removing too.
 
@@ -30,8 +31,4 @@ export function removeIfEmpty(directory: string): boolean {
     if (code === "ENOTEMPTY" || code === "EBUSY") return false;
     throw error;
   }
-}
-
-export function codeOf(error: unknown): unknown {
-  return error instanceof Error && "code" in error ? error.code : undefined;
 }

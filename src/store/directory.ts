@@ -11,7 +11,7 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { BpfcacheError } from "../core/errors.js";
+import { BpfcacheError, codeOf } from "../core/errors.js";
 
 export const dataFile = "data.mdb";
 export const lockFile = "lock.mdb";
@@ -31,8 +31,7 @@ export function prepareDirectory(directory: string): void {
   try {
     if (!existsSync(directory)) mkdirSync(directory, { recursive: true, mode: 0o700 });
   } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
-    const isFull = code === "ENOSPC" || code === "EDQUOT";
+    const isFull = codeOf(cause) === "ENOSPC" || codeOf(cause) === "EDQUOT";
     const message = `cannot create the cache directory ${directory}: ${messageOf(cause)}`;
     throw new BpfcacheError(isFull ? "CACHE_FULL" : "USAGE", message, {
       cause,
@@ -69,7 +68,7 @@ function requireDataFile(directory: string): void {
   try {
     statSync(join(directory, dataFile));
   } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    const code = codeOf(cause);
     if (code === "ENOENT" || code === "ENOTDIR") {
       throw new BpfcacheError("NOT_CACHED", `there is no cache in ${directory}`, {
         hint: "Fill it with bpfcache prefetch or bpfcache seed, or name another one.",
@@ -99,7 +98,7 @@ export function makeDirectoryWithin(directory: string, name: string): void {
     // Not `recursive`: with that Node says ENOENT for whatever a failing disk says.
     mkdirSync(join(directory, name), { mode: 0o700 });
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    if (codeOf(error) !== "EEXIST") throw error;
   }
   setRights(directory, name, statSync(directory).mode & 0o070, 0o700);
 }

@@ -1,5 +1,5 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
-import { BpfcacheError } from "../core/errors.js";
+import { BpfcacheError, codeOf } from "../core/errors.js";
 
 const headerBytes = 64 * 1024;
 const magic = 0xbeefc0de;
@@ -50,7 +50,7 @@ function inspect(path: string): HeaderFinding | Fault {
   try {
     file = openSync(path, "r");
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "sound";
+    if (codeOf(error) === "ENOENT") return "sound";
     throw new BpfcacheError(
       "USAGE",
       `cannot read ${path}: ${error instanceof Error ? error.message : error}`,

@@ -1,5 +1,6 @@
 import { linkSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { codeOf } from "../core/errors.js";
 import { lockFile } from "./directory.js";
 import { temporaryName } from "./files.js";
 import { ownName } from "./owner-name.js";
@@ -20,7 +21,7 @@ export function makeLockFile(directory: string): void {
   try {
     linkSync(made, path);
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "EEXIST")) throw error;
+    if (codeOf(error) !== "EEXIST") throw error;
   } finally {
     rmSync(made, { force: true });
   }

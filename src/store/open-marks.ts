@@ -1,5 +1,6 @@
 import { rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { codeOf } from "../core/errors.js";
 import { makeDirectoryWithin } from "./directory.js";
 import { namesIn, syncDirectory } from "./files.js";
 import { ownerOf, ownName } from "./owner-name.js";
@@ -82,7 +83,7 @@ function marksIn(directory: string): string[] {
   try {
     return namesIn(join(directory, marksName));
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "EACCES") return [];
+    if (codeOf(error) === "EACCES") return [];
     throw error;
   }
 }
@@ -91,8 +92,7 @@ function tryOnDisk(work: () => void): void {
   try {
     work();
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && diskFailures.includes(String(error.code))))
-      throw error;
+    if (!diskFailures.includes(String(codeOf(error)))) throw error;
   }
 }
 

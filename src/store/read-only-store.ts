@@ -1,13 +1,7 @@
 import type { Digest } from "../core/digest.js";
 import type { Platform } from "../core/platform.js";
 import type { Reference } from "../core/reference.js";
-import {
-  type Bytecode,
-  BytecodeAccess,
-  type BytecodeDescription,
-  type BytecodeOptions,
-  type RequireTrusted,
-} from "./bytecode.js";
+import { BytecodeAccess } from "./bytecode.js";
 import { type CachedImage, describeImageFully, type ImageDetails } from "./catalog.js";
 import { contentAt } from "./content.js";
 import { Environment } from "./environment.js";
@@ -26,36 +20,16 @@ import { ObjectVerifier } from "./whole.js";
  */
 export class ReadOnlyStore {
   readonly #environment: Environment;
-  readonly #bytecode: BytecodeAccess;
+  readonly objects: BytecodeAccess;
 
   private constructor(environment: Environment) {
     this.#environment = environment;
-    this.#bytecode = new BytecodeAccess(environment, new ObjectVerifier());
+    this.objects = new BytecodeAccess(environment, new ObjectVerifier());
   }
 
   /** See `Environment.open`. */
   static open(directory: string): ReadOnlyStore {
     return new ReadOnlyStore(Environment.open({ directory, readOnly: true }));
-  }
-
-  /** As `Store.bytecode`. */
-  bytecode(
-    reference: Reference,
-    platform: Platform,
-    options: BytecodeOptions,
-    requireTrusted?: RequireTrusted,
-  ): Bytecode {
-    return this.#bytecode.read(reference, platform, options, requireTrusted);
-  }
-
-  withBytecode<T>(
-    reference: Reference,
-    platform: Platform,
-    options: BytecodeOptions,
-    use: (view: Uint8Array, description: BytecodeDescription) => T,
-    requireTrusted?: RequireTrusted,
-  ): T {
-    return this.#bytecode.use(reference, platform, options, use, requireTrusted);
   }
 
   /** As `Store.list`. */

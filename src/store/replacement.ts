@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { BpfcacheError } from "../core/errors.js";
+import { BpfcacheError, codeOf } from "../core/errors.js";
 import { dataFile, lockFile, makeDirectoryWithin } from "./directory.js";
 import {
   dataIdentity,
@@ -168,5 +168,5 @@ function pause(milliseconds: number): void {
 }
 
 function isOneOf(error: unknown, ...codes: readonly string[]): boolean {
-  return error instanceof Error && "code" in error && codes.includes(String(error.code));
+  return codes.includes(String(codeOf(error)));
 }

@@ -42,7 +42,7 @@ afterEach(() => store.close());
 
 /** More than it takes to compare with what was read before. */
 function readOften(requireTrusted?: RequireTrusted): void {
-  for (let n = 0; n < 4; n++) store.bytecode(reference, amd64, {}, requireTrusted);
+  for (let n = 0; n < 4; n++) store.objects.read(reference, amd64, {}, requireTrusted);
 }
 
 function codeOf(action: () => unknown): string | undefined {
@@ -62,16 +62,16 @@ describe("what has been read before", () => {
   it("is asked to be trusted at every read, by the root that it means", () => {
     const asked: Digest[] = [];
     readOften((_, root) => asked.push(root));
-    expect(new Set(asked)).toEqual(new Set([store.bytecode(reference, amd64, {}).rootDigest]));
+    expect(new Set(asked)).toEqual(new Set([store.objects.read(reference, amd64, {}).rootDigest]));
     expect(asked).toHaveLength(4);
-    expect(codeOf(() => store.bytecode(reference, amd64, {}, refuse))).toBe("UNTRUSTED");
+    expect(codeOf(() => store.objects.read(reference, amd64, {}, refuse))).toBe("UNTRUSTED");
   });
 
   it("is what the reference means now, when that has moved", async () => {
     readOften();
     await seed(directory, imageOf("second"));
     const asked: Digest[] = [];
-    const read = store.bytecode(reference, amd64, {}, (_, root) => asked.push(root));
+    const read = store.objects.read(reference, amd64, {}, (_, root) => asked.push(root));
     expect(read.programs.map((program) => program.name)).toEqual(["second"]);
     expect(asked).toEqual([read.rootDigest]);
   });
@@ -86,12 +86,12 @@ describe("what has been read before", () => {
       }
     });
     environment.close();
-    expect(codeOf(() => store.bytecode(reference, amd64, {}))).toBe("CACHE_CORRUPT");
+    expect(codeOf(() => store.objects.read(reference, amd64, {}))).toBe("CACHE_CORRUPT");
   });
 });
 
 it("of an image that is refused nothing is told, not even that there is a choice", async () => {
   await seed(directory, imageOf("first", "second"));
-  expect(codeOf(() => store.bytecode(reference, amd64, {}))).toBe("USAGE");
-  expect(codeOf(() => store.bytecode(reference, amd64, {}, refuse))).toBe("UNTRUSTED");
+  expect(codeOf(() => store.objects.read(reference, amd64, {}))).toBe("USAGE");
+  expect(codeOf(() => store.objects.read(reference, amd64, {}, refuse))).toBe("UNTRUSTED");
 });

@@ -2,7 +2,7 @@ import { statSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { homedir } from "node:os";
 import { join } from "node:path";
-import { BpfcacheError } from "../../core/errors.js";
+import { BpfcacheError, codeOf } from "../../core/errors.js";
 import { type DockerConfig, parseDockerConfig } from "./docker-config.js";
 
 /**
@@ -50,7 +50,7 @@ async function readIfPresent(path: string): Promise<string | undefined> {
     if (statSync(path, { throwIfNoEntry: false }) === undefined) return undefined;
     return await readFile(path, "utf8");
   } catch (cause) {
-    const code = cause instanceof Error && "code" in cause ? cause.code : undefined;
+    const code = codeOf(cause);
     if (code === "ENOENT" || code === "ENOTDIR") return undefined;
     throw new BpfcacheError("USAGE", `the credentials file ${path} cannot be read (${code})`, { cause });
   }

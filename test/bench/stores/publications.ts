@@ -1,8 +1,6 @@
-import { type Digest, digestOf } from "../../../src/core/digest.js";
 import type { Publication } from "../../../src/store/publish.js";
 import { Store } from "../../../src/store/store.js";
-
-const manifestType = "application/vnd.oci.image.manifest.v1+json";
+import { referenceOf as named, publicationOf as publicationWith } from "../../store/publications.js";
 
 /** About what a transaction may hold in memory while a large cache is made. */
 const imagesAtATime = 1_000;
@@ -12,62 +10,20 @@ const imagesAtATime = 1_000;
  * about as large as one with such an object is.
  */
 export function publicationOf(index: number, objectBytes = 300): Publication {
-  const config = blob(`config ${index};`, 300);
-  const layer = blob(`layer ${index};`, Math.max(300, Math.round(objectBytes / 3)));
-  const object = blob(`object ${index};`, objectBytes);
-  const manifest = { ...blob(`manifest ${index};`, 300), mediaType: manifestType };
-  const byteOrder = "little" as const;
-  const described = { mediaType: manifestType, size: 300 };
-  return {
-    ref: {
-      reference: referenceOf(index),
-      platform: "linux/amd64",
-      source: "bench",
-      pulledAt: index,
-      checkedAt: index,
-      platforms: [],
-    },
-    manifests: [manifest],
-    image: {
-      format: "container",
-      platform: "linux/amd64",
-      config: { digest: config.digest, ...described },
-      layers: [{ digest: layer.digest, mediaType: manifestType, size: layer.bytes.length }],
-      objects: [
-        {
-          name: "pass.o",
-          digest: object.digest,
-          size: objectBytes,
-          layer: layer.digest,
-          byteOrder,
-          programs: [{ name: "pass", type: "xdp", section: "xdp" }],
-        },
-      ],
-      labels: {},
-      warnings: [],
-    },
-    config,
-    layers: [layer],
-    objects: [
-      {
-        ...object,
-        facts: {
-          byteOrder,
-          sections: [],
-          programs: [],
-          maps: [],
-          globals: [],
-          hasBtf: false,
-          coreRelocations: 0,
-          problems: [],
-        },
-      },
-    ],
-  };
+  return publicationWith({
+    name: nameOf(index),
+    layers: [{ word: `layer ${index};`, bytes: Math.max(300, Math.round(objectBytes / 3)) }],
+    objects: [{ word: `object ${index};`, bytes: objectBytes }],
+    pulledAt: index,
+  });
 }
 
 export function referenceOf(index: number): string {
-  return `registry.example/image-${index}:v1`;
+  return named(nameOf(index));
+}
+
+function nameOf(index: number): string {
+  return `image-${index}:v1`;
 }
 
 /** Makes a cache of so many images. */
@@ -87,9 +43,4 @@ export async function makeCache(directory: string, images: number, objectBytes?:
   } finally {
     store.close();
   }
-}
-
-function blob(text: string, length: number): { readonly digest: Digest; readonly bytes: Buffer } {
-  const bytes = Buffer.alloc(length, text);
-  return { digest: digestOf(bytes), bytes };
 }
