@@ -2,7 +2,8 @@ import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, realpathSync, rmdirSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { BpfcacheError, codeOf } from "../core/errors.js";
-import { namesIn, removeIfEmpty, unlinkIfThere } from "./unlink.js";
+import { namesIn } from "../store/files.js";
+import { removeIfEmpty, unlinkIfThere } from "./unlink.js";
 
 /** Where the BPF file system belongs (Documentation/bpf, bpffs). */
 const bpffs = "/sys/fs/bpf";

@@ -1,7 +1,8 @@
 import { mkdirSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { basename, dirname, join } from "node:path";
-import { namesIn, removeIfEmpty, unlinkIfThere } from "./unlink.js";
+import { namesIn } from "../store/files.js";
+import { removeIfEmpty, unlinkIfThere } from "./unlink.js";
 
 /** In memory, where there is such a place. */
 const memory = "/dev/shm";

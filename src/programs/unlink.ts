@@ -1,16 +1,7 @@
-import { readdirSync, rmdirSync, unlinkSync } from "node:fs";
+import { rmdirSync, unlinkSync } from "node:fs";
 import { codeOf } from "../core/errors.js";
 
 // Removing what another process may be removing too.
-
-export function namesIn(directory: string): readonly string[] {
-  try {
-    return readdirSync(directory);
-  } catch (error) {
-    if (codeOf(error) === "ENOENT") return [];
-    throw error;
-  }
-}
 
 export function unlinkIfThere(path: string): void {
   try {

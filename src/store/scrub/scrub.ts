@@ -43,7 +43,10 @@ export interface ScrubReport {
   readonly steps: Readonly<Record<string, number>>;
 }
 
-/** What ends a repair and costs the cache no reference, as does what LMDB itself finds, a disk that fails say: neither the image nor its source is what failed. */
+/**
+ * What ends a repair and costs the cache no reference, as does what LMDB itself finds, of a disk that fails say: neither
+ * the image nor its source is what failed.
+ */
 const notOfTheImage: ReadonlySet<ErrorCode> = new Set([
   "INTERRUPTED",
   "CACHE_FULL",
