@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -149,6 +150,7 @@ while True: print(repr(s.recv(4096).decode()))`,
       const child = spawn(NODE, [MAIN, "prefetch", "--follow", "1m", reference, ...amd64], {
         env: environment,
       });
+      const exited = once(child, "exit");
       const said: string[] = [];
       for await (const line of lines) {
         said.push(line);
@@ -156,6 +158,7 @@ while True: print(repr(s.recv(4096).decode()))`,
         if (/STOPPING=1/.test(line)) break;
       }
       listener.kill();
+      await exited;
       expect(said.join("\n")).toMatch(/READY=1\\nSTATUS=1 cached, 0 failed; the next round is in \d+ s/);
     },
   );
