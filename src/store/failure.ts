@@ -4,9 +4,10 @@ import { openForWriting } from "./header.js";
 
 /** LMDB's own numbers (lmdb.h) and errno values, as lmdb-js puts them into `code`. */
 const codes = {
-  // PAGE_NOTFOUND, CORRUPTED, PANIC, INVALID, BAD_TXN; and EINVAL, as which lmdb-js reports PANIC: a write of the meta
-  // page failed, and LMDB refuses this environment, even to readers, until it is closed and opened again.
-  corrupt: new Set([-30_797, -30_796, -30_795, -30_793, -30_782, 22]),
+  // PAGE_NOTFOUND, CORRUPTED, PANIC, INVALID, CURSOR_FULL, PAGE_FULL, INCOMPATIBLE, BAD_TXN: no sound tree is as deep, no
+  // page as full and no tree of another kind. And EINVAL, as which lmdb-js reports PANIC: a write of the meta page failed,
+  // and LMDB refuses this environment, even to readers, until it is closed and opened again.
+  corrupt: new Set([-30_797, -30_796, -30_795, -30_793, -30_787, -30_786, -30_784, -30_782, 22]),
   full: new Set([-30_792, 27, 28, 122]), // MAP_FULL, EFBIG, ENOSPC, EDQUOT
   readersFull: -30_790,
   inputOutput: 5,
