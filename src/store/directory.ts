@@ -16,7 +16,7 @@ import { BpfcacheError, codeOf } from "../core/errors.js";
 export const dataFile = "data.mdb";
 export const lockFile = "lock.mdb";
 
-/** LMDB crashes when the very first write of a new environment meets a full disk; this much room avoids it. */
+/** More than the first transactions of a new cache take. */
 const minimumFreeBytes = 1024 * 1024;
 
 export function makeTemporaryDirectory(): string {

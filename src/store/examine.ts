@@ -17,16 +17,13 @@ import { probe } from "./probe.js";
  * it, as all it wrote is in the kernel's memory. A reader removes the marks if it may; else each pays for the walk until
  * a writer comes.
  *
- * Returns what is wrong, for a writer to do something about. Read-only, throws it as CACHE_CORRUPT; NOT_CACHED when there
- * is nothing in it yet.
+ * Returns what is wrong, for a writer to do something about. Read-only, throws it as CACHE_CORRUPT.
  */
 export function examine(directory: string, isReadOnly: boolean): string | undefined {
   try {
     const finding = checkDataFile(join(directory, dataFile));
-    if (finding === "empty" && isReadOnly) throw notYetMade(directory);
     const marks = abandonedMarks(directory, isReadOnly ? "another boot" : "any");
-    const hasContent = finding !== "empty" && dataIdentity(directory) !== undefined;
-    if (finding === "short" || (marks.length > 0 && hasContent)) probe(directory);
+    if (finding === "short" || (marks.length > 0 && dataIdentity(directory) !== undefined)) probe(directory);
     removeMarks(directory, marks);
     return undefined;
   } catch (error) {

@@ -5,8 +5,8 @@ import type { Database, RootDatabase } from "lmdb";
 import { dataFile, setFileRights } from "./directory.js";
 import { databaseFailure } from "./failure.js";
 import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
-import { damaged } from "./header.js";
-import { makeLockFile } from "./lock-file.js";
+import { damaged, pageBytes } from "./header.js";
+import { makeDataFile, makeLockFile } from "./new-files.js";
 import { type NewestTransaction, numberOf, openOnNewest } from "./newest-transaction.js";
 import { Tree, type TreeName } from "./trees.js";
 import { WriteMeter } from "./write-meter.js";
@@ -79,6 +79,7 @@ export class Handle {
       return new Handle(directory, known);
     }
     makeLockFile(directory);
+    if (!isReadOnly) makeDataFile(directory);
     // One process has one environment for a file, and this one cannot be written with. Its users open again.
     if (known !== undefined) close(known);
     const shared = { ...openRoot(directory, isReadOnly), identity, users: 1, isClosed: false };
@@ -231,7 +232,7 @@ function openRoot(directory: string, readOnly: boolean): Pick<SharedRoot, "root"
     readOnly,
     noSubdir: false, // A dot in the directory's name would otherwise make lmdb-js take it for a file.
     ...binary,
-    pageSize: 4096,
+    pageSize: pageBytes,
     mapSize: mapBytes,
     maxDbs: 32,
     maxReaders: 512,

@@ -1,18 +1,22 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 import { BpfcacheError, codeOf } from "../core/errors.js";
 
+/** Of the databases that are made here; others may have been made with another size. */
+export const pageBytes = 4096;
+
 const headerBytes = 64 * 1024;
 const magic = 0xbeefc0de;
 const dataVersion = 2;
 const metaPageFlag = 0x08;
+const integerKeyFlag = 0x08;
+const noPage = -1n;
 
 /**
- * What the header says of a data file. `empty`: its writer died before the first byte, or is about to write it, and
- * LMDB will initialise it. `short`: the newest state counts more pages than the file has. That is what
+ * What the header says of a data file. `short`: the newest state counts more pages than the file has. That is what
  * truncation looks like, but also what LMDB leaves when pages were allocated at the end and freed again in one
  * transaction: they are never written. Only walking the trees tells the two apart, see `probe`.
  */
-export type HeaderFinding = "sound" | "empty" | "short";
+export type HeaderFinding = "sound" | "short";
 
 /**
  * Checks what LMDB itself trusts blindly: opening a truncated or overwritten data.mdb kills the process (SIGSEGV,
@@ -63,7 +67,6 @@ function inspect(path: string): HeaderFinding | Fault {
   try {
     const stat = fstatSync(file);
     if (!stat.isFile()) return { fault: "it is not a regular file" };
-    if (stat.size === 0) return "empty";
     const header = Buffer.alloc(Math.min(headerBytes, stat.size));
     readSync(file, header, 0, header.length, 0);
     return inspectHeader(header, stat.size);
@@ -105,4 +108,22 @@ function readMeta(
   return isPossible
     ? { lastPage, transaction }
     : { fault: "the number of its newest transaction is impossible" };
+}
+
+/** What LMDB itself begins with: two meta pages, of which each says that there is nothing. */
+export function emptyData(): Buffer {
+  const pages = Buffer.alloc(2 * pageBytes);
+  for (const number of [0, 1]) {
+    const page = pages.subarray(number * pageBytes);
+    page.writeBigUInt64LE(BigInt(number), 0);
+    page.writeUInt16LE(metaPageFlag, 18);
+    page.writeUInt32LE(magic, 24);
+    page.writeUInt32LE(dataVersion, 28);
+    page.writeUInt32LE(pageBytes, 48);
+    page.writeUInt16LE(integerKeyFlag, 52); // Of the tree of free pages.
+    page.writeBigInt64LE(noPage, 88); // Its root, and that of the tree of trees.
+    page.writeBigInt64LE(noPage, 136);
+    page.writeBigUInt64LE(1n, 144); // The last page in use.
+  }
+  return pages;
 }

@@ -2,7 +2,7 @@ import { chmodSync, chownSync, renameSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { dataFile, lockFile } from "./directory.js";
 import { dataIdentity, identityOf, syncDirectory } from "./files.js";
-import { writeLockFile } from "./lock-file.js";
+import { writeLockFile } from "./new-files.js";
 import type { Plan } from "./replacement.js";
 
 /** Puts another data file in the place of the one there is, with its rights. Only with the claim. */

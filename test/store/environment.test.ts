@@ -10,8 +10,10 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { open } from "lmdb";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Environment } from "../../src/store/environment.js";
+import { makeDataFile } from "../../src/store/new-files.js";
 import { treeNames } from "../../src/store/trees.js";
 
 let directory: string;
@@ -127,9 +129,14 @@ describe("a damaged file is found before LMDB sees it", () => {
     Environment.open({ directory, readOnly: true }).close();
   });
 
-  it("an empty file is a cache not yet made to a reader, and a beginning to a writer", () => {
-    fill(directory);
-    truncateSync(join(directory, "data.mdb"), 0);
+  it("begins with the very pages that LMDB would, and what they say is nothing yet to a reader", async () => {
+    const other = join(directory, "other");
+    await open({ path: other, noSubdir: false, pageSize: 4096 }).close();
+    const ofLmdb = readFileSync(join(other, "data.mdb"));
+    // How much of the address space is reserved is each opener's own affair.
+    ofLmdb.fill(0, 40, 48).fill(0, 4096 + 40, 4096 + 48);
+    makeDataFile(directory);
+    expect(readFileSync(join(directory, "data.mdb"))).toEqual(ofLmdb);
     expect(() => Environment.open({ directory, readOnly: true })).toThrow(
       expect.objectContaining({ code: "NOT_CACHED" }),
     );
