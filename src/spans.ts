@@ -18,9 +18,12 @@ const toldEvents = new Set<CacheEvent["event"]>([
   "warning",
 ]);
 
+/** Where the API, and every copy of it, keeps what a program has told it. */
+const toldToApi = Symbol.for("opentelemetry.js.api.1");
+
 /**
  * Spans for OpenTelemetry: one a call, with one a request below it. They go wherever the program that uses this package
- * has told the API to send them; where it has not, the API does nothing.
+ * has told the API to send them.
  */
 export class Spans {
   readonly #api: OpenTelemetry;
@@ -33,8 +36,9 @@ export class Spans {
     this.#tracer = api.trace.getTracer("bpfcache");
   }
 
-  /** Undefined where @opentelemetry/api is not installed. */
+  /** Undefined where the API has been told nothing, or is not installed. It has fifty modules, so it is not loaded in vain. */
   static async load(): Promise<Spans | undefined> {
+    if (!(toldToApi in globalThis)) return undefined;
     try {
       return new Spans(await import("@opentelemetry/api"));
     } catch (error) {

@@ -38,6 +38,9 @@ export interface EnvironmentOptions {
   readonly bootId?: string | undefined;
 }
 
+/** How long what is written has to last: for good, or only as long as the host runs. */
+export type Lasting = "for good" | "until the host stops";
+
 /** Thrown out of a transaction that must not be made in these files, for others are to take their place. */
 class Replaced extends Error {}
 
@@ -125,11 +128,13 @@ export class Environment {
   /**
    * Runs `write` in one transaction: on return all of it is on the disk and visible to every process, or, when it
    * throws, none of it ever was. It must not wait for anything: no other process can write meanwhile. Within another
-   * `commit` it is part of that one. This is transactionSync because lmdb-js's asynchronous commits lose errors (a full
+   * `commit` it is part of that one. What need not outlast a power cut, but may, waits for the disk once and not twice.
+   *
+   * This is transactionSync because lmdb-js's asynchronous commits lose errors (a full
    * disk ends the process) and do not roll back when the callback throws. Throws CACHE_FULL, CACHE_CORRUPT, or
    * CACHE_BUSY; USAGE when a newer bpfcache has migrated the cache meanwhile.
    */
-  commit<T>(write: () => T): T {
+  commit<T>(write: () => T, lasting: Lasting = "for good"): T {
     this.#requireOpen();
     requireNoView();
     if (this.#isCommitting) return write();
@@ -137,7 +142,7 @@ export class Environment {
       this.#mark?.bringToDisk();
       for (;;) {
         try {
-          const result = this.#transaction(write);
+          const result = this.#transaction(write, lasting);
           this.#handle.extendShortFile(() => this.#mayWrite());
           // A snapshot that it was made in goes on with what has been written.
           if (this.#isReading) this.#handle.renew();
@@ -253,7 +258,7 @@ export class Environment {
     if (this.#isTemporary) rmSync(this.directory, { recursive: true, force: true });
   }
 
-  #transaction<T>(write: () => T): T {
+  #transaction<T>(write: () => T, lasting: Lasting): T {
     let ended = (): void => {};
     const result = this.#handle.transaction(() => {
       if (!this.#mayWrite()) throw new Replaced();
@@ -266,7 +271,7 @@ export class Environment {
       } finally {
         this.#isCommitting = false;
       }
-    });
+    }, lasting === "for good");
     ended();
     return result;
   }

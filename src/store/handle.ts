@@ -29,6 +29,12 @@ const readersCheckMs = 60_000;
 /** With so much room no transaction is in danger of having none. */
 const plentyBytes = 128 * 1024 * 1024;
 
+/** What lmdb-js takes when it is given none: the transaction can be undone, and has ended on return. */
+const usualFlags = 3;
+
+/** MDB_NOMETASYNC: the pages are brought to the disk, and that they are the newest with the next transaction (lmdb.h). */
+const noMetaSync = 0x4_0000;
+
 /** More than other processes can spoil in a row. */
 const beginnings = 1_000;
 
@@ -122,18 +128,22 @@ export class Handle {
   }
 
   /**
-   * One transaction of LMDB, under the lock that only one writer of all processes has. Throws CACHE_FULL, with nothing
-   * changed, when what it writes can have no room.
+   * One transaction of LMDB, under the lock that only one writer of all processes has. One that is not durable may be
+   * undone by a power cut, but whole, and all before it stays. Throws CACHE_FULL, with nothing changed, when what it
+   * writes can have no room.
    */
-  transaction<T>(work: () => T): T {
+  transaction<T>(work: () => T, isDurable = true): T {
     if (Date.now() - this.#readersCheckedAt > readersCheckMs) this.clearDeadReaders();
     for (let attempt = 1; ; attempt++) {
       try {
-        return this.#shared.root.transactionSync(() => {
-          this.#requireNewest();
-          this.#meter.begin(this.#scarceRoom());
-          return work();
-        });
+        return this.#shared.root.transactionSync(
+          () => {
+            this.#requireNewest();
+            this.#meter.begin(this.#scarceRoom());
+            return work();
+          },
+          usualFlags | (isDurable ? 0 : noMetaSync),
+        );
       } catch (error) {
         if (error !== begunOnOlder) throw error;
         if (attempt === beginnings)

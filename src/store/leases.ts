@@ -15,6 +15,9 @@ import {
   sweepDeadLeases,
 } from "./lease-rows.js";
 
+/** No process outlives the host. */
+const asLongAsTheirOwners = "until the host stops";
+
 const firstPauseMs = 5;
 const longestPauseMs = 50;
 /**
@@ -211,7 +214,7 @@ export class Leases {
       const taken = attempts.map(({ keys }) => this.#takeAll(keys, fresh));
       if (!this.#hasSwept && attempts.length > 0) sweepDeadLeases(this.#environment);
       return taken;
-    });
+    }, asLongAsTheirOwners);
     this.#dropped.clear();
     this.#hasSwept ||= attempts.length > 0;
     for (const [id, lease] of fresh) this.#held.set(id, lease);
@@ -256,7 +259,7 @@ export class Leases {
       if (this.#dropped.size > 0) this.#commit([]);
       this.#environment.commit(() => {
         for (const lease of this.#held.values()) if (this.isIntact(lease)) this.#write(lease);
-      });
+      }, asLongAsTheirOwners);
     });
     this.#keepRenewing();
   }

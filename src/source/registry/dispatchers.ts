@@ -1,12 +1,13 @@
 import { lookup as systemLookup } from "node:dns";
 import type { LookupFunction } from "node:net";
 import { createSecureContext, rootCertificates, type SecureContext } from "node:tls";
-import { Agent, type Dispatcher, EnvHttpProxyAgent } from "undici";
+import { Agent, buildConnector, type Dispatcher, EnvHttpProxyAgent } from "undici";
 import type { Limits } from "../../core/limits.js";
 import type { ConnectionSettings } from "../locations/location.js";
 import { isLoopbackHost, isReservedAddress } from "./addresses.js";
 import { RegistryFailure } from "./failure.js";
 import { type HostCertificates, readCertificate, readHostCertificates } from "./host-certificates.js";
+import { SpareConnections } from "./spare-connections.js";
 
 /** undici's default of 4 s costs a TLS handshake between the steps of one pull. */
 const keepAliveMs = 60_000;
@@ -33,6 +34,9 @@ export class Dispatchers {
   readonly #certificates = new Map<string, HostCertificates | undefined>();
   /** Settings of single hosts, by number. */
   readonly #numbers = new Map<ConnectionSettings, number>();
+  /** Hosts of which more than one thing will be wanted at the same time. */
+  readonly #busyHosts = new Set<string>();
+  readonly #spares: SpareConnections[] = [];
   #ownAuthorities: string[] | undefined;
 
   constructor(options: DispatcherOptions) {
@@ -51,8 +55,14 @@ export class Dispatchers {
     return made;
   }
 
+  /** Says so before the first request to the host, `host[:port]`: then its first two connections are made together. */
+  expectBusy(host: string): void {
+    this.#busyHosts.add(host);
+  }
+
   /** Breaks every connection; requests under way fail. */
   async close(): Promise<void> {
+    for (const spares of this.#spares.splice(0)) spares.close();
     const all = [...this.#made.values()];
     this.#made.clear();
     await Promise.all(all.map((dispatcher) => dispatcher.destroy()));
@@ -80,7 +90,11 @@ export class Dispatchers {
       lookup: isGuarded ? guarded(lookup) : lookup,
     };
     const { proxy } = connection ?? {};
-    if (!isProxied && proxy === undefined) return new Agent({ ...pool, connect });
+    if (!isProxied && proxy === undefined) {
+      const spares = new SpareConnections(buildConnector(connect), (host) => this.#busyHosts.has(host));
+      this.#spares.push(spares);
+      return new Agent({ ...pool, connect: spares.connect });
+    }
     // A proxy looks names up itself, so the guard cannot see addresses there; the proxy's own rules have to do.
     // Plain http goes through it without CONNECT, which many proxies allow for port 443 only.
     const proxies: Proxies =
@@ -96,10 +110,7 @@ export class Dispatchers {
     });
   }
 
-  /**
-   * A private CA is added to the public ones, it does not replace them. All connections have one context: to make it of so
-   * many certificates takes tens of milliseconds, which Node would else do for each.
-   */
+  /** A private CA is added to the public ones, it does not replace them. */
   #tls(settings: readonly HostCertificates[]): TlsOptions {
     const { caFile, environment } = this.#options;
     this.#ownAuthorities ??= caFile === undefined ? [] : [readCertificate(caFile)];
@@ -112,7 +123,7 @@ export class Dispatchers {
     if (own.length === 0 && cert.length === 0) return {};
     const options = own.length === 0 ? client : { ca: all, ...client };
     try {
-      return { secureContext: createSecureContext(options) };
+      return { secureContext: cert.length === 0 ? contextTrusting(all) : createSecureContext(options) };
     } catch {
       return options; // A connection then fails with it, and it is told which.
     }
@@ -130,6 +141,19 @@ export class Dispatchers {
     }
     return this.#certificates.get(host);
   }
+}
+
+const contexts = new Map<string, SecureContext>();
+
+/**
+ * One context for all connections of this process: to make it of so many certificates takes tens of milliseconds, which
+ * Node would else do for each.
+ */
+function contextTrusting(authorities: readonly string[]): SecureContext {
+  const key = authorities.join();
+  const context = contexts.get(key) ?? createSecureContext({ ca: [...authorities] });
+  contexts.set(key, context);
+  return context;
 }
 
 interface TlsOptions {

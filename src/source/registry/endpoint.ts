@@ -7,8 +7,9 @@ export interface Endpoint extends Location {
   readonly networkHost: string;
   /**
    * Schemes to try, in this order. A named host has one, so nothing can talk us down from https. A loopback host has
-   * two: development registries there speak http, and going up to https when that fails gives nothing away. And so
-   * has a host that this machine's configuration calls insecure, which is tried over https first.
+   * two: development registries there speak http, and going up to https when that fails gives nothing away; with an
+   * authority of one's own they are likely to speak https. And so has a host that this machine's configuration calls
+   * insecure, which is tried over https first.
    */
   readonly schemes: readonly [Scheme, ...Scheme[]];
   /** On this machine or link: then it may send us to others there. */
@@ -18,23 +19,29 @@ export interface Endpoint extends Location {
 /** Docker Hub goes by one name and is served under another. */
 const networkHosts: Readonly<Record<string, string>> = { "docker.io": "registry-1.docker.io" };
 
-export function endpointOf(location: Location, plainHttp: readonly string[]): Endpoint {
+export interface SchemePreferences {
+  /** Hosts that speak http only; without a port at any. */
+  readonly plainHttp: readonly string[];
+  /** Whether a registry on this machine is likely to speak https. */
+  readonly isTlsLikely: boolean;
+}
+
+export function endpointOf(location: Location, preferences: SchemePreferences): Endpoint {
   const { host } = location;
   const networkHost = networkHosts[host] ?? host;
   const hostname = new URL(`https://${networkHost}`).hostname;
   return {
     ...location,
     networkHost,
-    schemes: location.schemes ?? schemesOf(host, hostname, plainHttp),
+    schemes: location.schemes ?? schemesOf(host, hostname, preferences),
     isLocal: isReservedHost(hostname),
   };
 }
 
-/** `plainHttp` entries without a port stand for the host at any port. */
 function schemesOf(
   host: string,
   hostname: string,
-  plainHttp: readonly string[],
+  { plainHttp, isTlsLikely }: SchemePreferences,
 ): readonly [Scheme, ...Scheme[]] {
   const isPlain = plainHttp.some((entry) => {
     const wanted = entry.toLowerCase();
@@ -42,7 +49,7 @@ function schemesOf(
   });
   if (isPlain) return ["http:"];
   if (!isLoopbackHost(hostname) || host.endsWith(":443")) return ["https:"];
-  return ["http:", "https:"];
+  return isTlsLikely ? ["https:", "http:"] : ["http:", "https:"];
 }
 
 /** The URL of something in the endpoint's repository; `path` may bring a query along. */

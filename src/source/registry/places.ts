@@ -4,7 +4,7 @@ import type { Reference } from "../../core/reference.js";
 import type { Capability } from "../locations/location.js";
 import type { Locations } from "../locations/locations.js";
 import type { Clock } from "./clock.js";
-import { type Endpoint, endpointOf } from "./endpoint.js";
+import { type Endpoint, endpointOf, type SchemePreferences } from "./endpoint.js";
 import { RegistryFailure } from "./failure.js";
 import { RestingHosts } from "./resting-hosts.js";
 import type { Call, Patience } from "./transport.js";
@@ -42,7 +42,7 @@ export class Places {
 
   constructor(
     private readonly locations: Locations,
-    private readonly plainHttp: readonly string[],
+    private readonly preferences: SchemePreferences,
     private readonly warnings: Warnings,
     clock: Clock,
   ) {
@@ -108,7 +108,7 @@ export class Places {
       able.length > 0 || capability !== "referrers"
         ? able
         : all.filter(({ capabilities }) => capabilities.has("resolve"));
-    const [upstream, ...mirrors] = asked.map((location) => endpointOf(location, this.plainHttp)).reverse();
+    const [upstream, ...mirrors] = asked.map((location) => endpointOf(location, this.preferences)).reverse();
     if (upstream === undefined) throw nobodyMay(reference, capability);
     return { mirrors: mirrors.reverse(), upstream };
   }

@@ -94,7 +94,12 @@ export class RegistrySource implements ImageSource {
     this.#referrers = new Referrers(this.#client, this.#limits);
     const { hostsDirectory, registriesConf, plainHttp = [] } = options;
     const locations = new Locations({ hostsDirectory, registriesConf, environment });
-    this.#places = new Places(locations, plainHttp, this.#warnings, clock);
+    this.#places = new Places(
+      locations,
+      { plainHttp, isTlsLikely: caFile !== undefined },
+      this.#warnings,
+      clock,
+    );
   }
 
   async resolve(reference: Reference, options: ResolveOptions = {}): Promise<Resolution> {
@@ -155,6 +160,7 @@ export class RegistrySource implements ImageSource {
   async #resolveAt(turn: Turn, reference: Reference, known: ResolveOptions["known"]): Promise<Resolution> {
     const { endpoint, call, isMirror } = turn;
     const request = manifestRequest(endpoint, reference);
+    if (known === undefined) this.#transport.expectBusy(endpoint.networkHost);
     if (known !== undefined && (await this.#isUnchangedOnHub(request, known.digest, call))) {
       return { unchanged: true, bytesFetched: 0 };
     }

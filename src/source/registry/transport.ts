@@ -106,6 +106,11 @@ export class Transport {
     }
   }
 
+  /** See `Dispatchers`. */
+  expectBusy(host: string): void {
+    this.#dispatchers.expectBusy(host);
+  }
+
   async close(): Promise<void> {
     await this.#dispatchers.close();
   }

@@ -36,6 +36,19 @@ describe.skipIf(missing)(`certs.d${missing ?? ""}`, () => {
     expect((await failureOf(source.resolve(other.reference))).code).toBe("UNREACHABLE");
   });
 
+  it("lets TLS be found at a loopback host, at the cost of one request", async () => {
+    const registry = await startRegistry({ kind: "none" }, certificates);
+    const host = `localhost:${registry.server.port}`;
+    install(host, { "ca.crt": certificates.ca });
+    const source = sourceFor({ certificateDirectories: [directory] });
+    let counted = 0;
+    await pullImage(source, registry.addImage("org/program", "v1", undefined, host), {
+      onRequest: () => counted++,
+    });
+    expect(counted).toBe(4);
+    expect(registry.server.seen).toHaveLength(3);
+  });
+
   it("has the client certificate that a registry demands", async () => {
     const tls = { ...certificates, requestCert: true, rejectUnauthorized: true };
     const registry = await startRegistry({ kind: "none" }, tls);

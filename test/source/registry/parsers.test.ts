@@ -204,11 +204,17 @@ describe("endpoints", () => {
     ["localhost:5000", [], "localhost:5000", ["http:", "https:"]],
     ["[::1]:5000", [], "[::1]:5000", ["http:", "https:"]],
     ["localhost:443", [], "localhost:443", ["https:"]],
-  ])("%s with plain http for %j is %s by %j", (host, plain, networkHost, schemes) => {
-    expect(endpointOf(ownLocation({ host, repository: "a" }), plain)).toMatchObject({
-      host,
-      networkHost,
-      schemes,
-    });
+  ])("%s with plain http for %j is %s by %j", (host, plainHttp, networkHost, schemes) => {
+    const preferences = { plainHttp, isTlsLikely: false };
+    const endpoint = endpointOf(ownLocation({ host, repository: "a" }), preferences);
+    expect(endpoint).toMatchObject({ host, networkHost, schemes });
+  });
+
+  it.each([
+    ["localhost:5000", ["https:", "http:"]],
+    ["r.example:5000", ["https:"]],
+  ])("%s with an authority of the user's own is asked by %j", (host, schemes) => {
+    const endpoint = endpointOf(ownLocation({ host, repository: "a" }), { plainHttp: [], isTlsLikely: true });
+    expect(endpoint.schemes).toEqual(schemes);
   });
 });

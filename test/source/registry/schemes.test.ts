@@ -7,9 +7,10 @@ import type { Answer } from "../../../src/source/registry/transport.js";
 import { failureOf } from "./support.js";
 
 const answer = { status: 200, discard: async () => undefined } as unknown as Answer;
+const usual = { plainHttp: [], isTlsLikely: false };
 const insecure = endpointOf(
   { ...ownLocation({ host: "mirror.example", repository: "a" }), schemes: ["https:", "http:"] },
-  [],
+  usual,
 );
 
 function failing(code: string): NetworkFailure {
@@ -31,7 +32,7 @@ describe("a host that may speak https or http", () => {
       await schemes.reach(insecure, ask);
       expect(asked).toEqual(["https://mirror.example", "http://mirror.example", "http://mirror.example"]);
       expect(schemes.origin(insecure)).toBe("http://mirror.example");
-      const secure = endpointOf(ownLocation({ host: "mirror.example", repository: "a" }), []);
+      const secure = endpointOf(ownLocation({ host: "mirror.example", repository: "a" }), usual);
       expect(schemes.origin(secure)).toBe("https://mirror.example");
     },
   );
