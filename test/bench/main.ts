@@ -4,7 +4,7 @@
 //     npm run bench -- --quick             few rounds and small sets
 //     npm run bench -- --case pull         one case; may be given several times
 //
-// The report is in test/bench/report/, or where --report says. Peers that are not here are built if they can be.
+// The report is in test/bench/report/, with its summary in README.md, or where --report says. Peers that are not here are built if they can be.
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -15,7 +15,13 @@ import type { BenchCase, BenchContext } from "./harness/bench-case.js";
 import { repositoryRoot } from "./harness/children.js";
 import { figure } from "./harness/markdown.js";
 import { Peers } from "./harness/peers.js";
-import { type CaseReport, describeMachine, writeReport } from "./harness/report.js";
+import {
+  type CaseReport,
+  describeMachine,
+  putIntoReadme,
+  type Report,
+  writeReport,
+} from "./harness/report.js";
 import { median } from "./harness/samples.js";
 
 const { values: options } = parseArgs({
@@ -46,10 +52,10 @@ for (const each of chosen) {
 
 const seconds = (Date.now() - startedAt.getTime()) / 1_000;
 // A part of the cases is no report to replace the whole one with.
-const usual = options.case === undefined && !options.quick ? "test/bench/report" : undefined;
-const directory =
-  options.report ?? (usual && join(repositoryRoot, usual)) ?? mkdtempSync(join(tmpdir(), "bpfcache-report-"));
-writeReport(directory, {
+const isFull = options.case === undefined && !options.quick;
+const usual = isFull ? join(repositoryRoot, "test/bench/report") : undefined;
+const directory = options.report ?? usual ?? mkdtempSync(join(tmpdir(), "bpfcache-report-"));
+const report: Report = {
   version: JSON.parse(readFileSync(join(repositoryRoot, "package.json"), "utf8")).version,
   machine: describeMachine(),
   startedAt: startedAt.toISOString(),
@@ -58,7 +64,9 @@ writeReport(directory, {
   peers: peers.versions(),
   missing: Object.fromEntries(peers.missing),
   cases: reports,
-});
+};
+writeReport(directory, report);
+if (directory === usual) putIntoReadme(join(repositoryRoot, "README.md"), report);
 console.error(`\nThe report is in ${directory} (${Math.round(seconds)} s).`);
 process.exitCode = reports.some(({ failure }) => failure !== undefined) ? 1 : 0;
 

@@ -4,13 +4,13 @@ import { least, median, spread } from "./samples.js";
 
 /** The report for people. Charts are named as `writeReport` writes them. */
 export function markdownOf(report: Report): string {
-  const { machine, peers, missing, cases } = report;
+  const { peers, missing, cases } = report;
   return [
     "# Benchmarks",
     "",
-    `bpfcache ${report.version} on ${machine}, ${report.startedAt.slice(0, 10)}, in ${report.minutes} minutes. ` +
-      "Contestants ran in alternation; figures are medians, the least value in brackets, and the distance between the " +
-      `quartiles as a share of the median. Requests are medians too.${report.isQuick ? " A quick run: few rounds, small sets." : ""}`,
+    `${whatRan(report)}, in ${report.minutes} minutes. Contestants ran in alternation; figures are medians, the least ` +
+      "value in brackets, and the distance between the quartiles as a share of the median. Requests are medians too." +
+      (report.isQuick ? " A quick run: few rounds, small sets." : ""),
     "",
     `Against ${Object.entries(peers)
       .map(([name, version]) => `${name} ${version}`)
@@ -19,21 +19,32 @@ export function markdownOf(report: Report): string {
     "",
     "## Goals",
     "",
-    ...goalRows(cases.flatMap(({ name, goals }) => goals.map((goal) => ({ ...goal, name })))),
+    ...goalRows(cases),
     "",
     ...cases.flatMap(sectionOf),
   ].join("\n");
 }
 
-function goalRows(goals: readonly (Goal & { readonly name: string })[]): string[] {
+/** What stands of it in the project's README. */
+export function summaryOf(report: Report): string {
+  return [`${whatRan(report)}:`, "", ...goalRows(report.cases)].join("\n");
+}
+
+function whatRan({ version, machine, startedAt }: Report): string {
+  return `bpfcache ${version} on ${machine}, ${startedAt.slice(0, 10)}`;
+}
+
+function goalRows(cases: readonly CaseReport[]): string[] {
   return [
     "| case | goal | wanted | found, of medians (of least values) | |",
     "|---|---|--:|--:|---|",
-    ...goals.map(
-      ({ name, text, wanted, found, isMet }) =>
-        `| ${name} | ${text} | ${wanted} | ${figure(found.ofMedians)} (${figure(found.ofLeast)}) | ${isMet ? "met" : "**missed**"} |`,
-    ),
+    ...cases.flatMap(({ name, goals }) => goals.map((goal) => goalRow(name, goal))),
   ];
+}
+
+function goalRow(name: string, { text, wanted, found, isMet }: Goal): string {
+  const figures = `${figure(found.ofMedians)} (${figure(found.ofLeast)})`;
+  return `| ${name} | ${text} | ${wanted} | ${figures} | ${isMet ? "met" : "**missed**"} |`;
 }
 
 function sectionOf({ name, title, tables, notes = [], failure, seconds }: CaseReport): string[] {

@@ -1,9 +1,9 @@
-import { mkdirSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, release, totalmem } from "node:os";
 import { join } from "node:path";
 import type { CaseResult } from "./bench-case.js";
 import { chartOf } from "./chart.js";
-import { markdownOf } from "./markdown.js";
+import { markdownOf, summaryOf } from "./markdown.js";
 
 export interface CaseReport extends CaseResult {
   readonly name: string;
@@ -35,6 +35,16 @@ export function writeReport(directory: string, report: Report): void {
   for (const { name, title, tables } of report.cases) {
     if (tables.length > 0) writeFileSync(join(directory, `${name}.svg`), chartOf(title, tables));
   }
+}
+
+const summaryBegin = "<!-- The last full run, put here by npm run bench -->";
+const summaryEnd = "<!-- ends here -->";
+
+/** Puts the summary into the README in the place of the one that is there. */
+export function putIntoReadme(path: string, report: Report): void {
+  const [before, rest = ""] = readFileSync(path, "utf8").split(summaryBegin);
+  const after = rest.slice(rest.indexOf(summaryEnd));
+  writeFileSync(path, `${before}${summaryBegin}\n${summaryOf(report)}\n${after}`);
 }
 
 export function describeMachine(): string {
