@@ -1,10 +1,10 @@
 import { defineConfig } from "rolldown";
 
-// A process of the command line that reads one object needs a hundred and thirty modules, and to find each of them takes
-// longer than to run it. Bundled they are twenty-seven, and still loaded only by the verbs that need them.
+// A process that reads one object needs a hundred and thirty modules, and to find each of them takes longer than to run it.
+// Bundled they are twenty-seven, and still loaded only where they are needed.
 export default defineConfig({
-  input: "dist/cli/main.js",
+  input: { main: "dist/cli/main.js", index: "dist/index.js" },
   platform: "node",
   external: /^[^./]/, // Packages, which npm installs.
-  output: { dir: "dist/cli", cleanDir: true },
+  output: { dir: "dist/packed", cleanDir: true },
 });

@@ -8,7 +8,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 bpfcache() {
-	node "$here/../dist/cli/main.js" --progress quiet "$@"
+	node "$here/../dist/packed/main.js" --progress quiet "$@"
 }
 connected() {
 	bpfcache --cache-dir "$work/connected" "$@"

@@ -14,6 +14,7 @@ import { digestOf } from "../src/core/digest.js";
 import { BpfcacheError } from "../src/core/errors.js";
 import { openCache } from "../src/open-cache.js";
 import { openReader } from "../src/reader.js";
+import { makeDataFile, makeLockFile } from "../src/store/new-files.js";
 import { Conversation, fixture, mainProgram, run, TemporaryDirectory } from "./reliability/processes.js";
 import { bytecodeImage, minimalBpfElf, type TestImage, writeLayout } from "./support/image-builder.js";
 import { startTestRegistry } from "./support/test-registry.js";
@@ -114,17 +115,18 @@ describe("a reader in a process of its own", () => {
 });
 
 describe("what a reader's process loads", () => {
-  const network = /\/undici\/|\/dist\/source\/|node:(?:http|https|http2|tls)$/;
+  const sources = /\/undici\/|\/dist\/source\/|\/dist\/packed\/(?:registry|oras)-source-/;
+  const network = /node:(?:http|https|http2|tls)$/;
   const schemas = /\/node_modules\/zod\//;
 
   it("is neither undici nor zod nor anything of source/ with the reader's module", async () => {
     const loaded = await modulesOf(`import ${JSON.stringify(dist("reader.js"))};`);
-    expect(loaded.filter((url) => network.test(url) || schemas.test(url))).toEqual([]);
+    expect(loaded.filter((url) => [sources, network, schemas].some((what) => what.test(url)))).toEqual([]);
   });
 
   it("is neither undici nor anything of source/ when the reader comes from the package", async () => {
     const loaded = await modulesOf(`import { openReader } from "bpfcache"; String(openReader);`);
-    expect(loaded.filter((url) => /\/undici\/|\/dist\/source\//.test(url))).toEqual([]);
+    expect(loaded.filter((url) => sources.test(url))).toEqual([]);
   });
 
   it.each(["list", "inspect", "cat"])(
@@ -134,8 +136,8 @@ describe("what a reader's process loads", () => {
       await seedCache(directory.path, imageOf(small));
       const words = verb === "list" ? [] : [reference];
       const loaded = await modulesOf(undefined, [mainProgram, verb, ...words, "--cache-dir", directory.path]);
-      expect(loaded).toContain(dist("reader.js"));
-      expect(loaded.filter((url) => /\/undici\/|\/dist\/source\//.test(url))).toEqual([]);
+      expect(loaded.some((url) => url.includes("/dist/packed/reader-"))).toBe(true);
+      expect(loaded.filter((url) => sources.test(url))).toEqual([]);
     },
   );
 
@@ -146,8 +148,8 @@ describe("what a reader's process loads", () => {
       const cache = await openCache({ directory: ${JSON.stringify(directory.path)} });
       await cache.pull("127.0.0.1:1/org/program", { signal: AbortSignal.timeout(1000) }).catch(() => {});
       await cache.close();`);
-    expect(loaded).toContain(dist("source/registry/registry-source.js"));
-    expect(loaded.some((url) => url.includes("/undici/"))).toBe(true);
+    for (const part of ["/dist/packed/registry-source-", "/undici/"])
+      expect(loaded.some((url) => url.includes(part))).toBe(true);
   });
 
   function dist(path: string): string {
@@ -304,9 +306,9 @@ describe("openReader", () => {
     expect(existsSync(directory.join("empty", "lock.mdb"))).toBe(false);
   });
 
-  it("says NOT_CACHED of a cache whose writer died before it wrote a byte", () => {
-    writeFileSync(directory.join("data.mdb"), "");
-    writeFileSync(directory.join("lock.mdb"), "");
+  it("says NOT_CACHED of a cache whose writer died before it wrote anything into it", () => {
+    makeLockFile(directory.path);
+    makeDataFile(directory.path);
     expect(codeOf(() => openReader({ directory: directory.path }))).toBe("NOT_CACHED");
   });
 

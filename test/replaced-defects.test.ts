@@ -570,7 +570,7 @@ describe("the command line", () => {
     await cache.close();
     const said = execFileSync(
       process.execPath,
-      ["dist/cli/main.js", "pull", reference, "--cache-dir", cache.directory, "--platform", "linux/amd64"],
+      ["dist/packed/main.js", "pull", reference, "--cache-dir", cache.directory, "--platform", "linux/amd64"],
       { encoding: "utf8" },
     );
     expect(said).toContain(reference);

@@ -171,7 +171,7 @@ describe("OpenTelemetry", () => {
     ))
       symlinkSync(join(packages, name), join(directory, "node_modules", name));
     const script = `
-      import { openCache } from "./dist/index.js";
+      import { openCache } from "./dist/packed/index.js";
       const cache = await openCache({ platform: "linux/amd64" });
       console.log((await cache.pull("${registry.reference("org/prog:v1")}")).from);
       await cache.close();

@@ -12,12 +12,14 @@ async function modulesOf(args: readonly string[]): Promise<readonly string[]> {
   await run(process.execPath, ["--import", recorder, mainProgram, ...args], {
     env: { ...user.environment, MODULES_FILE: file },
   });
-  const dist = pathToFileURL(mainProgram.replace(/cli\/main\.js$/, "")).href;
+  const dist = pathToFileURL(mainProgram.replace(/packed\/main\.js$/, "")).href;
   return readFileSync(file, "utf8")
     .split("\n")
     .filter((url) => url.startsWith("file:") && url !== recorder)
     .map((url) => (url.startsWith(dist) ? url.slice(dist.length) : url.replace(/^.*\/node_modules\//, "")));
 }
+
+const ofTheCache = /^packed\/(cache|open-cache|store|state-store|reader|bytecode)-/;
 
 describe("starting", () => {
   it.each([
@@ -31,8 +33,9 @@ describe("starting", () => {
     [["nonsense"]],
   ])("%j loads no package, and nothing but the command line and words", async (args) => {
     const modules = await modulesOf(args);
-    expect(modules).toContain("cli/main.js");
-    expect(modules.filter((module) => !/^(cli|core)\/|^pull\/policy\.js$/.test(module))).toEqual([]);
+    expect(modules).toContain("packed/main.js");
+    expect(modules.filter((module) => !module.startsWith("packed/"))).toEqual([]);
+    expect(modules.filter((module) => ofTheCache.test(module))).toEqual([]);
   });
 
   it.each([[["list"]], [["cat", "registry.example/x"]], [["completion", "references"]]])(
@@ -40,9 +43,12 @@ describe("starting", () => {
     async (args) => {
       const modules = await modulesOf(args);
       expect(modules.some((module) => module.startsWith("lmdb/"))).toBe(true);
+      expect(modules.some((module) => ofTheCache.test(module))).toBe(true);
       expect(
         modules.filter((module) =>
-          /^(undici|zod|smol-toml|tar-stream|yaml)\/|^(source|serve|bundle)\//.test(module),
+          /^(undici|zod|smol-toml|tar-stream|yaml)\/|^packed\/(registry-source|oras-source|serve|export|push|cache)-/.test(
+            module,
+          ),
         ),
       ).toEqual([]);
     },

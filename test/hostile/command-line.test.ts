@@ -25,7 +25,7 @@ interface Ended {
 /** Runs the command that `npm test` has built. */
 function bpfcache(...words: readonly string[]): Promise<Ended> {
   return new Promise((resolve) => {
-    const child = execFile(process.execPath, ["dist/cli/main.js", ...words], (_, stdout, stderr) =>
+    const child = execFile(process.execPath, ["dist/packed/main.js", ...words], (_, stdout, stderr) =>
       resolve({ status: child.exitCode, stdout, stderr }),
     );
   });

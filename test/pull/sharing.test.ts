@@ -395,7 +395,7 @@ describe("a download under way", () => {
     await hold.arrived;
     const reference = registry.reference("org/other:v1");
     const options = ["--cache-dir", cache.directory, "--platform", "linux/amd64"];
-    await promisify(execFile)(process.execPath, ["dist/cli/main.js", "pull", reference, ...options]);
+    await promisify(execFile)(process.execPath, ["dist/packed/main.js", "pull", reference, ...options]);
     expect(cache.list().map((image) => image.reference)).toEqual([reference]);
     hold.release();
     await pull;

@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { seededRandom } from "./fixtures/random.js";
 
 /** The built command line: what a user's `bpfcache` is. */
-export const mainProgram = fileURLToPath(new URL("../../dist/cli/main.js", import.meta.url));
+export const mainProgram = fileURLToPath(new URL("../../dist/packed/main.js", import.meta.url));
 
 export interface Ended {
   /** null when a signal ended it. */

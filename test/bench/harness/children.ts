@@ -69,4 +69,4 @@ export class LineProgram implements Disposable {
 export const repositoryRoot = fileURLToPath(new URL("../../../../../../", import.meta.url));
 
 /** The built command line. */
-export const commandLine = `${repositoryRoot}dist/cli/main.js`;
+export const commandLine = `${repositoryRoot}dist/packed/main.js`;
