@@ -4,6 +4,7 @@ import { BpfcacheError } from "../core/errors.js";
 interface Flight<T> {
   readonly controller: AbortController;
   readonly promise: Promise<T>;
+  isOver: boolean;
   passengers: number;
 }
 
@@ -22,11 +23,16 @@ export class Flights<T> {
     if (flight === undefined) {
       const controller = new AbortController();
       setMaxListeners(0, controller.signal); // One for each of its blobs, however many an image has.
-      flight = { controller, promise: start(controller.signal), passengers: 0 };
+      flight = { controller, promise: start(controller.signal), isOver: false, passengers: 0 };
       this.#flights.set(key, flight);
       const started = flight;
-      // A failure is not kept: the next caller tries again.
-      started.promise.catch(() => this.#forget(key, started));
+      started.promise.then(
+        () => {
+          started.isOver = true;
+        },
+        // A failure is not kept: the next caller tries again.
+        () => this.#forget(key, started),
+      );
     }
     flight.passengers++;
     return new Passenger(flight.promise, this.#leaveOnce(key, flight));
@@ -39,7 +45,7 @@ export class Flights<T> {
       hasLeft = true;
       flight.passengers--;
       if (flight.passengers > 0) return;
-      flight.controller.abort();
+      if (!flight.isOver) flight.controller.abort();
       this.#forget(key, flight);
     };
   }

@@ -1,5 +1,5 @@
 import { setImmediate } from "node:timers/promises";
-import { gunzipSync } from "node:zlib";
+import { constants, gunzipSync } from "node:zlib";
 import type { Limits } from "../../core/limits.js";
 import { type Compression, compressionOf, decompress } from "./decompress.js";
 import { refusal } from "./refusal.js";
@@ -30,13 +30,21 @@ export function inflate(
 function gunzipSmall(layer: Uint8Array, maxBytes: number): Uint8Array | undefined {
   if (layer.byteLength > smallBytes) return undefined;
   try {
+    const maxOutputLength = Math.min(smallBytes, maxBytes);
+    // With room for all that is said to come out, and one more to see the end, it is inflated in one go.
+    const chunkSize = Math.max(constants.Z_MIN_CHUNK, Math.min(inflatedBytes(layer), maxOutputLength) + 1);
     // With `info` it tells what it has read too, which Node's types do not say.
-    const options = { maxOutputLength: Math.min(smallBytes, maxBytes), info: true };
+    const options = { maxOutputLength, chunkSize, info: true };
     const { buffer, engine } = gunzipSync(layer, options) as unknown as Gunzipped;
     return engine.bytesWritten === layer.byteLength ? buffer : undefined;
   } catch {
     return undefined;
   }
+}
+
+/** How much comes out, by the last four bytes, which may lie (RFC 1952, section 2.3.1, ISIZE). */
+function inflatedBytes(layer: Uint8Array): number {
+  return layer.byteLength < 4 ? 0 : Buffer.from(layer.subarray(-4)).readUInt32LE();
 }
 
 interface Gunzipped {
