@@ -73,7 +73,7 @@ export class Counters {
     }
   }
 
-  /** Inside a commit. Returns what to do when that is on the disk: rolled back, the counts are still to be written. */
+  /** Inside a commit. Returns what to do when that has ended well: rolled back, the counts are still to be written. */
   #write(): () => void {
     const counts = [...this.#unwritten];
     for (const [name, count] of counts)

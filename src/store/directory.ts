@@ -87,9 +87,18 @@ const asOwner = "Run as the user or group that owns the cache directory.";
  * them to the directory's owner.
  */
 export function setFileRights(directory: string): void {
+  for (const file of [dataFile, lockFile] as const) setRightsOf(directory, file);
+}
+
+/** Gives the file of that name the rights of `file`, whose place it is to take. */
+export function setRightsOf(
+  directory: string,
+  file: typeof dataFile | typeof lockFile,
+  name: string = file,
+): void {
   const shared = statSync(directory).mode & 0o060;
-  setRights(directory, dataFile, shared & 0o040 ? shared : 0);
-  setRights(directory, lockFile, shared & 0o040 ? 0o060 : 0);
+  const isShared = (shared & 0o040) !== 0;
+  setRights(directory, name, isShared ? (file === dataFile ? shared : 0o060) : 0);
 }
 
 /** Makes a directory with the rights of `directory` for its group, unless it is there. */

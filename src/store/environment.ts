@@ -126,13 +126,13 @@ export class Environment {
   }
 
   /**
-   * Runs `write` in one transaction: on return all of it is on the disk and visible to every process, or, when it
-   * throws, none of it ever was. It must not wait for anything: no other process can write meanwhile. Within another
-   * `commit` it is part of that one. What need not outlast a power cut, but may, waits for the disk once and not twice.
+   * Runs `write` in one transaction: on return all of it is visible to every process and, unless it need not last, on the
+   * disk for good; when it throws, none of it ever was. What need not outlast a power cut, though it may, waits for the
+   * disk once and not twice. `write` must not wait for anything: no other process can write meanwhile. Within another
+   * `commit` it is part of that one. Throws CACHE_FULL, CACHE_CORRUPT, or CACHE_BUSY; USAGE when a newer bpfcache has migrated the cache meanwhile.
    *
-   * This is transactionSync because lmdb-js's asynchronous commits lose errors (a full
-   * disk ends the process) and do not roll back when the callback throws. Throws CACHE_FULL, CACHE_CORRUPT, or
-   * CACHE_BUSY; USAGE when a newer bpfcache has migrated the cache meanwhile.
+   * This is transactionSync because lmdb-js's asynchronous commits lose errors (a full disk ends the process) and do not
+   * roll back when the callback throws.
    */
   commit<T>(write: () => T, lasting: Lasting = "for good"): T {
     this.#requireOpen();

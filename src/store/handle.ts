@@ -246,7 +246,7 @@ function openRoot(directory: string, readOnly: boolean): Pick<SharedRoot, "root"
     mapSize: mapBytes,
     maxDbs: 32,
     maxReaders: 512,
-    overlappingSync: false, // Visible must mean durable: with it a power cut can lose what another process has read.
+    overlappingSync: false, // With it a power cut could lose content that another process has read already.
     eventTurnBatching: false,
     permissionsMode: 0o600, // Not in lmdb's types; without it the files are 0644. See setFileRights.
   };

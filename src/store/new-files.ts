@@ -1,8 +1,8 @@
 import { closeSync, fsyncSync, linkSync, openSync, rmSync, statSync, writeSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { codeOf } from "../core/errors.js";
-import { dataFile, lockFile } from "./directory.js";
-import { temporaryName } from "./files.js";
+import { dataFile, lockFile, setRightsOf } from "./directory.js";
+import { syncDirectory, temporaryName } from "./files.js";
 import { emptyData } from "./header.js";
 import { ownName } from "./owner-name.js";
 
@@ -31,13 +31,15 @@ export function writeLockFile(directory: string): string {
   return writeNew(directory, "lock", Buffer.alloc(lockFileBytes));
 }
 
-/** The file appears whole or not at all, and never in the place of one that is there. */
-function makeOnce(directory: string, name: string, write: () => string): void {
+/** The file appears whole and with its rights, or not at all, and never in the place of one that is there. */
+function makeOnce(directory: string, name: typeof dataFile | typeof lockFile, write: () => string): void {
   const path = join(directory, name);
   if (statSync(path, { throwIfNoEntry: false }) !== undefined) return;
   const made = write();
   try {
+    setRightsOf(directory, name, basename(made));
     linkSync(made, path);
+    syncDirectory(directory);
   } catch (error) {
     if (codeOf(error) !== "EEXIST") throw error;
   } finally {

@@ -32,7 +32,10 @@ function gunzipSmall(layer: Uint8Array, maxBytes: number): Uint8Array | undefine
   try {
     const maxOutputLength = Math.min(smallBytes, maxBytes);
     // With room for all that is said to come out, and one more to see the end, it is inflated in one go.
-    const chunkSize = Math.max(constants.Z_MIN_CHUNK, Math.min(inflatedBytes(layer), maxOutputLength) + 1);
+    const chunkSize = Math.max(
+      constants.Z_DEFAULT_CHUNK,
+      Math.min(inflatedBytes(layer), maxOutputLength) + 1,
+    );
     // With `info` it tells what it has read too, which Node's types do not say.
     const options = { maxOutputLength, chunkSize, info: true };
     const { buffer, engine } = gunzipSync(layer, options) as unknown as Gunzipped;
@@ -42,7 +45,7 @@ function gunzipSmall(layer: Uint8Array, maxBytes: number): Uint8Array | undefine
   }
 }
 
-/** How much comes out, by the last four bytes, which may lie (RFC 1952, section 2.3.1, ISIZE). */
+/** How much comes out of the last member, by the last four bytes, which may lie (RFC 1952, section 2.3.1, ISIZE). */
 function inflatedBytes(layer: Uint8Array): number {
   return layer.byteLength < 4 ? 0 : Buffer.from(layer.subarray(-4)).readUInt32LE();
 }

@@ -143,15 +143,20 @@ export class Dispatchers {
   }
 }
 
+/** By the authorities trusted. */
 const contexts = new Map<string, SecureContext>();
 
+/** More sets of authorities than a host has. */
+const maxContexts = 8;
+
 /**
- * One context for all connections of this process: to make it of so many certificates takes tens of milliseconds, which
- * Node would else do for each.
+ * One context for all connections of this process that trust the same: to make it of so many certificates takes tens of
+ * milliseconds, which Node would else do for each.
  */
 function contextTrusting(authorities: readonly string[]): SecureContext {
   const key = authorities.join();
   const context = contexts.get(key) ?? createSecureContext({ ca: [...authorities] });
+  if (contexts.size >= maxContexts) contexts.clear(); // Files of authorities are replaced now and then.
   contexts.set(key, context);
   return context;
 }

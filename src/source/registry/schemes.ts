@@ -6,10 +6,10 @@ import type { Answer } from "./transport.js";
 type Outcome = Answer | NetworkFailure;
 
 /**
- * Finds out whether a loopback registry speaks http or https, with the first request itself, and remembers it. A TLS
- * server answers plain http by hanging up (Node, OpenSSL) or with 400 (Go, nginx); only then is https tried, and it
- * counts only if it answers. Nothing of this leaves the machine, and it only ever goes up to https. Down to http it
- * goes only for a host that the user's own configuration calls insecure.
+ * Finds out whether a registry that may speak http or https speaks the one or the other, with the first request itself,
+ * and remembers it. A TLS server answers plain http by hanging up (Node, OpenSSL) or with 400 (Go, nginx); only then is
+ * https tried, and it counts only if it answers. Down to http it goes only on this machine, or for a host that the user's
+ * own configuration calls insecure, and never because of a certificate.
  */
 export class Schemes {
   readonly #settled = new Map<string, Scheme>();

@@ -1,10 +1,17 @@
 import type { Socket } from "node:net";
 import type { buildConnector } from "undici";
 
-type Connect = buildConnector.connector;
+/** undici's connectors return the socket at once, connected or not yet, which its types do not say. */
+type Connect = (...args: Parameters<buildConnector.connector>) => Socket;
 
 /** It is wanted within a few round trips, or what it was made for has come to nothing. */
 const longestIdleMs = 10_000;
+
+interface Spare {
+  readonly socket: Socket;
+  /** Fulfilled when it is connected, and TLS is spoken. */
+  readonly ready: Promise<void>;
+}
 
 /**
  * Makes a second connection to a host together with the first, where both will be needed: of an image that is not here
@@ -13,61 +20,62 @@ const longestIdleMs = 10_000;
 export class SpareConnections {
   readonly #connect: Connect;
   readonly #isExpected: (host: string) => boolean;
-  /** By host; undefined when it could not be made, or has been taken. */
-  readonly #spares = new Map<string, Promise<Socket> | undefined>();
-  readonly #idle = new Set<Socket>();
+  /** By origin: http and https of one host are two. Undefined once it has been taken: there is one for each. */
+  readonly #spares = new Map<string, Spare | undefined>();
+  /** Those that are being made or wait for their use. */
+  readonly #unused = new Set<Socket>();
 
-  constructor(connect: Connect, isExpected: (host: string) => boolean) {
-    this.#connect = connect;
+  constructor(connect: buildConnector.connector, isExpected: (host: string) => boolean) {
+    this.#connect = connect as Connect;
     this.#isExpected = isExpected;
   }
 
   /** For undici, which asks for one connection after another. */
-  readonly connect: Connect = (options, callback) => {
+  readonly connect: buildConnector.connector = (options, callback) => {
     const host = options.host ?? options.hostname;
-    const spare = this.#spares.get(host);
+    const origin = `${options.protocol}//${host}`;
+    const spare = this.#spares.get(origin);
     if (spare !== undefined) {
-      this.#spares.set(host, undefined);
-      spare.then(
-        (socket) => this.#handOver(socket, options, callback),
+      this.#spares.set(origin, undefined);
+      spare.socket.ref();
+      spare.ready.then(
+        () => this.#handOver(spare.socket, options, callback),
         () => this.#connect(options, callback),
       );
       return;
     }
     this.#connect(options, callback);
-    if (this.#isExpected(host) && !this.#spares.has(host)) this.#spares.set(host, this.#make(options));
+    if (this.#isExpected(host) && !this.#spares.has(origin)) this.#spares.set(origin, this.#make(options));
   };
 
   close(): void {
-    for (const socket of this.#idle) socket.destroy();
+    for (const socket of this.#unused) socket.destroy();
   }
 
-  #make(options: buildConnector.Options): Promise<Socket> {
-    const made = new Promise<Socket>((resolve, reject) => {
-      this.#connect(options, (error, socket) => {
-        if (error !== null) return reject(error);
-        this.#idle.add(socket);
-        socket.unref().on("error", ignore).setTimeout(longestIdleMs, destroy);
-        resolve(socket);
-      });
+  #make(options: buildConnector.Options): Spare {
+    let settle = (_: Error | null): void => {};
+    const ready = new Promise<void>((resolve, reject) => {
+      settle = (error) => (error === null ? resolve() : reject(error));
     });
-    made.catch(ignore); // Whoever needs it tries again, and is told.
-    return made;
+    ready.catch(() => {}); // Whoever needs it tries again, and is told.
+    const socket = this.#connect(options, (...[error]) => settle(error));
+    socket.unref().setTimeout(longestIdleMs, giveUp);
+    socket.once("close", () => this.#unused.delete(socket));
+    this.#unused.add(socket);
+    return { socket, ready };
   }
 
   #handOver(socket: Socket, options: buildConnector.Options, callback: buildConnector.Callback): void {
-    this.#idle.delete(socket);
+    this.#unused.delete(socket);
     if (socket.destroyed || socket.readableEnded) {
       this.#connect(options, callback);
       return;
     }
-    socket.ref().off("error", ignore).off("timeout", destroy).setTimeout(0);
+    socket.off("timeout", giveUp).setTimeout(0);
     callback(null, socket);
   }
 }
 
-function ignore(): void {}
-
-function destroy(this: Socket): void {
-  this.destroy();
+function giveUp(this: Socket): void {
+  this.destroy(new Error("a connection that was made in advance was not used"));
 }

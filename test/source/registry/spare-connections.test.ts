@@ -1,9 +1,57 @@
-import type { Socket } from "node:net";
+import { once } from "node:events";
+import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { describe, expect, it } from "vitest";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { RegistrySource } from "../../../src/source/registry/registry-source.js";
-import { sourceFor, startRegistry } from "./support.js";
+import { requireTools } from "../../support/tools.js";
+import { makeCertificates, type TestCertificates } from "./certificates.js";
+import { failureOf, sourceFor, startRegistry } from "./support.js";
 import type { TestImage, TestRegistry } from "./test-registry.js";
+
+const missing = requireTools("openssl");
+let certificates: TestCertificates;
+beforeAll(() => {
+  if (missing === undefined) certificates = makeCertificates();
+});
+afterAll(() => {
+  if (missing === undefined) certificates.remove();
+});
+
+/** What TLS begins with (RFC 8446, section 5.1). */
+const handshake = 0x16;
+
+const fronts: { close(): void }[] = [];
+afterEach(() => {
+  for (const front of fronts.splice(0)) front.close();
+});
+
+/** A server that does with each connection what it is told. */
+async function listen(serve: (socket: Socket) => void): Promise<{ port: number; accepted: number }> {
+  const sockets: Socket[] = [];
+  const server = createServer((socket) => {
+    front.accepted = sockets.push(socket);
+    socket.on("error", () => socket.destroy());
+    serve(socket);
+  });
+  const front = { port: 0, accepted: 0 };
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  fronts.push({
+    close() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+    },
+  });
+  front.port = (server.address() as AddressInfo).port;
+  return front;
+}
+
+function relay(socket: Socket, port: number, first?: Buffer): void {
+  const onward = connect(port, "127.0.0.1");
+  onward.on("error", () => socket.destroy());
+  if (first !== undefined) onward.write(first);
+  socket.pipe(onward).pipe(socket);
+}
 
 /** All connections there have been, in their order. */
 function connectionsTo({ server }: TestRegistry): Socket[] {
@@ -54,6 +102,38 @@ describe("of an image that is not here", () => {
     await expect.poll(() => made.length).toBe(2);
     await source.close();
     await expect.poll(() => registry.server.connections).toBe(0);
+  });
+});
+
+describe.skipIf(missing)(`with TLS${missing ?? ""}`, () => {
+  it("a connection that never comes about ends with the source", async () => {
+    const registry = await startRegistry({ kind: "none" }, certificates);
+    const silent: Socket[] = [];
+    const front = await listen((socket) => {
+      if (front.accepted > 1) silent.push(socket.resume());
+      else relay(socket, registry.server.port);
+    });
+    const source = sourceFor({ caFile: certificates.caFile });
+    const image = registry.addImage("org/program", "v1", undefined, `localhost:${front.port}`);
+    await source.resolve(image.reference);
+    await expect.poll(() => silent.length).toBe(1);
+    await source.close();
+    await expect.poll(() => silent[0]?.closed).toBe(true);
+  });
+
+  it("the one that was made to speak http in vain is not used for https", async () => {
+    const registry = await startRegistry({ kind: "none" }, certificates);
+    // As Go's servers answer http where they speak TLS.
+    const front = await listen((socket) => {
+      socket.once("data", (first) => {
+        if (first[0] !== handshake)
+          socket.end("HTTP/1.0 400 Bad Request\r\n\r\nClient sent an HTTP request to an HTTPS server.\n");
+        else relay(socket, registry.server.port, first);
+      });
+    });
+    const image = registry.addImage("org/program", "v1", undefined, `localhost:${front.port}`);
+    const failure = await failureOf(sourceFor().resolve(image.reference));
+    expect(failure.hint).toContain("--ca-file");
   });
 });
 
