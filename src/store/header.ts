@@ -7,6 +7,8 @@ export const pageBytes = 4096;
 const headerBytes = 64 * 1024;
 const magic = 0xbeefc0de;
 const dataVersion = 2;
+const branchPageFlag = 0x01;
+const leafPageFlag = 0x02;
 const metaPageFlag = 0x08;
 const integerKeyFlag = 0x08;
 const noPage = -1n;
@@ -18,20 +20,24 @@ const noPage = -1n;
  */
 export type HeaderFinding = "sound" | "short";
 
+/** A writer may be in the middle of a change: only a fault that stays is one. */
+const looks = 5;
+const pauseMs = 20;
+
 /**
  * Checks what LMDB itself trusts blindly: opening a truncated or overwritten data.mdb kills the process (SIGSEGV,
  * SIGBUS), and no exception handler sees it. Throws CACHE_CORRUPT for a file that must not be opened.
  *
- * A missing file is sound. The layout is that of lmdb-js's LMDB with data version 2 on 64-bit little-endian hosts (mdb.c, MDB_page and MDB_meta).
+ * A missing file is sound. The layout is that of lmdb-js's LMDB with data version 2 on 64-bit little-endian hosts (mdb.c,
+ * MDB_page, MDB_meta and MDB_db).
  */
 export function checkDataFile(path: string): HeaderFinding {
-  const first = inspect(path);
-  if (first === "sound") return first;
-  // A writer may have been in the middle of extending the file: only a fault that stays is one.
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 20);
-  const second = inspect(path);
-  if (typeof second === "string") return second;
-  throw damaged(path, second.fault);
+  for (let look = 1; ; look++) {
+    const found = inspect(path);
+    if (typeof found === "string") return found;
+    if (look === looks) throw damaged(path, found.fault);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pauseMs);
+  }
 }
 
 /** What to do about damage: only a process that may write can. */
@@ -67,47 +73,103 @@ function inspect(path: string): HeaderFinding | Fault {
   try {
     const stat = fstatSync(file);
     if (!stat.isFile()) return { fault: "it is not a regular file" };
-    const header = Buffer.alloc(Math.min(headerBytes, stat.size));
-    readSync(file, header, 0, header.length, 0);
-    return inspectHeader(header, stat.size);
+    return inspectHeader(file, stat.size);
   } finally {
     closeSync(file);
   }
 }
 
-function inspectHeader(header: Buffer, fileSize: number): HeaderFinding | Fault {
+/** In the order that they have in a meta page. */
+const treesOfMeta = [
+  { at: 48, name: "free pages", flags: integerKeyFlag },
+  { at: 96, name: "the trees", flags: 0 },
+] as const;
+
+interface Meta {
+  readonly transaction: bigint;
+  readonly lastPage: bigint;
+  readonly roots: readonly { readonly page: bigint; readonly depth: number }[];
+}
+
+function inspectHeader(file: number, fileSize: number): HeaderFinding | Fault {
+  const header = readAt(file, 0, Math.min(headerBytes, fileSize));
   if (header.length < 512) return { fault: "it is too short to be a database" };
   const pageSize = header.readUInt32LE(48);
   if (pageSize < 512 || pageSize > 32_768 || (pageSize & (pageSize - 1)) !== 0) {
     return { fault: "its page size is impossible" };
   }
   if (fileSize < 2 * pageSize) return { fault: "it is shorter than its two meta pages" };
-  const [first, second] = [readMeta(header, 0, 0n), readMeta(header, pageSize, 1n)];
+  const [first, second] = [readMeta(header, 0n, pageSize), readMeta(header, 1n, pageSize)];
   if ("fault" in first) return first;
   if ("fault" in second) return second;
-  const newest = second.transaction > first.transaction ? second : first;
-  return (newest.lastPage + 1n) * BigInt(pageSize) > BigInt(fileSize) ? "short" : "sound";
+  const [older, newest] = second.transaction > first.transaction ? [first, second] : [second, first];
+  // Of a compact copy one is numbered 0.
+  if (older.transaction !== 0n && newest.transaction - older.transaction > 1n)
+    return { fault: "its meta pages are too far apart" };
+  if ((newest.lastPage + 1n) * BigInt(pageSize) > BigInt(fileSize)) return "short";
+  for (const { page, depth } of newest.roots) {
+    if (depth > 0 && !isRoot(readAt(file, Number(page) * pageSize, 24), page, depth))
+      return { fault: "the root of a tree is not one" };
+  }
+  return "sound";
 }
 
 /** Transactions take turns with the two pages: the second has the odd ones. */
-function readMeta(
-  header: Buffer,
-  offset: number,
-  turn: 0n | 1n,
-): { lastPage: bigint; transaction: bigint } | Fault {
-  if ((header.readUInt16LE(offset + 18) & metaPageFlag) === 0)
-    return { fault: "a meta page is not marked as one" };
-  if (header.readUInt32LE(offset + 24) !== magic) return { fault: "it does not have LMDB's magic number" };
-  if ((header.readUInt32LE(offset + 28) & 0xffff) !== dataVersion) {
+function readMeta(header: Buffer, turn: 0n | 1n, pageSize: number): Meta | Fault {
+  const page = header.subarray(Number(turn) * pageSize);
+  if ((page.readUInt16LE(18) & metaPageFlag) === 0) return { fault: "a meta page is not marked as one" };
+  if (page.readUInt32LE(24) !== magic) return { fault: "it does not have LMDB's magic number" };
+  if ((page.readUInt32LE(28) & 0xffff) !== dataVersion)
     return { fault: "its LMDB format version is unknown" };
-  }
-  const lastPage = header.readBigUInt64LE(offset + 144);
-  const transaction = header.readBigUInt64LE(offset + 152);
+  if (page.readUInt32LE(48) !== pageSize) return { fault: "its page size is impossible" };
+  const lastPage = page.readBigUInt64LE(144);
+  const transaction = page.readBigUInt64LE(152);
   const isPossible =
     transaction === 0n || (transaction % 2n === turn && transaction <= Number.MAX_SAFE_INTEGER);
-  return isPossible
-    ? { lastPage, transaction }
-    : { fault: "the number of its newest transaction is impossible" };
+  if (!isPossible) return { fault: "the number of its newest transaction is impossible" };
+  const roots = [];
+  for (const { at, name, flags } of treesOfMeta) {
+    const root = readTree(page.subarray(at), flags, lastPage);
+    if (root === undefined) return { fault: `what it says of ${name} is impossible` };
+    roots.push(root);
+  }
+  return { lastPage, transaction, roots };
+}
+
+/** No tree is deeper: with two keys in a page it would have as many pages as a disk has. */
+const maxDepth = 32;
+
+/** Of a page of the largest size: each takes its place among the others' and eight bytes more. */
+const maxEntries = 4_096n;
+
+function readTree(tree: Buffer, flags: number, lastPage: bigint): Meta["roots"][number] | undefined {
+  const depth = tree.readUInt16LE(6);
+  const entries = tree.readBigUInt64LE(32);
+  const page = tree.readBigInt64LE(40);
+  const pages = [8, 16, 24].reduce((sum, at) => sum + tree.readBigUInt64LE(at), 0n);
+  const isEmpty = page === noPage;
+  const isPossible =
+    (tree.readUInt16LE(4) & 0xff) === flags &&
+    isEmpty === (depth === 0) &&
+    depth <= maxDepth &&
+    (isEmpty || (page > 1n && page <= lastPage)) &&
+    pages <= lastPage &&
+    (pages === 0n) === isEmpty &&
+    entries <= pages * maxEntries &&
+    (entries === 0n) === isEmpty;
+  return isPossible ? { page, depth } : undefined;
+}
+
+/** A tree of one page is a leaf. */
+function isRoot(page: Buffer, number: bigint, depth: number): boolean {
+  const flag = depth === 1 ? leafPageFlag : branchPageFlag;
+  const [lower, upper] = [page.readUInt16LE(20), page.readUInt16LE(22)];
+  return page.readBigUInt64LE(0) === number && (page.readUInt16LE(18) & flag) !== 0 && lower <= upper;
+}
+
+function readAt(file: number, position: number, bytes: number): Buffer {
+  const buffer = Buffer.alloc(bytes);
+  return buffer.subarray(0, readSync(file, buffer, 0, bytes, position));
 }
 
 /** What LMDB itself begins with: two meta pages, of which each says that there is nothing. */
