@@ -11,7 +11,7 @@ import { join, relative } from "node:path";
 import { createInterface } from "node:readline";
 
 const root = join(import.meta.dirname, "..");
-const cli = join(root, "dist", "cli", "main.js");
+const cli = join(root, "dist", "packed", "main.js");
 const images = ["xdp-pass", "xdp-counter", "tracepoint-counter"];
 const started = performance.now();
 

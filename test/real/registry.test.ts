@@ -117,7 +117,7 @@ describe.skipIf(missing)(`images in Debian's docker-registry${missing ?? ""}`, (
     it("is pulled by the command line, and loaded by the kernel from another process", async () => {
       const directory = mkdtempSync(join(scratch, "cache-"));
       const reference = registry.reference(name);
-      const cli = join(root, "dist", "cli", "main.js");
+      const cli = join(root, "dist", "packed", "main.js");
       const { stdout } = await execute(process.execPath, [
         cli,
         "pull",
