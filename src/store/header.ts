@@ -79,16 +79,21 @@ function inspect(path: string): HeaderFinding | Fault {
   }
 }
 
-/** In the order that they have in a meta page. */
+/** In the order that they have in a meta page. What LMDB counts of its free pages decides nothing. */
 const treesOfMeta = [
-  { at: 48, name: "free pages", flags: integerKeyFlag },
-  { at: 96, name: "the trees", flags: 0 },
+  { at: 48, name: "free pages", flags: integerKeyFlag, isCounted: false },
+  { at: 96, name: "the trees", flags: 0, isCounted: true },
 ] as const;
 
 interface Meta {
   readonly transaction: bigint;
   readonly lastPage: bigint;
-  readonly roots: readonly { readonly page: bigint; readonly depth: number }[];
+  readonly page: Buffer;
+}
+
+interface Root {
+  readonly page: bigint;
+  readonly depth: number;
 }
 
 function inspectHeader(file: number, fileSize: number): HeaderFinding | Fault {
@@ -107,8 +112,12 @@ function inspectHeader(file: number, fileSize: number): HeaderFinding | Fault {
   if (older.transaction !== 0n && newest.transaction - older.transaction > 1n)
     return { fault: "its meta pages are too far apart" };
   if ((newest.lastPage + 1n) * BigInt(pageSize) > BigInt(fileSize)) return "short";
-  for (const { page, depth } of newest.roots) {
-    if (depth > 0 && !isRoot(readAt(file, Number(page) * pageSize, 24), page, depth))
+  // What the older one says of its trees is not looked at: when a meta page cannot be written, LMDB gives it its former
+  // number back, and leaves the rest.
+  for (const tree of treesOfMeta) {
+    const root = readTree(newest, tree);
+    if (root === undefined) return { fault: `what it says of ${tree.name} is impossible` };
+    if (root.depth > 0 && !isRoot(readAt(file, Number(root.page) * pageSize, 24), root))
       return { fault: "the root of a tree is not one" };
   }
   return "sound";
@@ -127,13 +136,7 @@ function readMeta(header: Buffer, turn: 0n | 1n, pageSize: number): Meta | Fault
   const isPossible =
     transaction === 0n || (transaction % 2n === turn && transaction <= Number.MAX_SAFE_INTEGER);
   if (!isPossible) return { fault: "the number of its newest transaction is impossible" };
-  const roots = [];
-  for (const { at, name, flags } of treesOfMeta) {
-    const root = readTree(page.subarray(at), flags, lastPage);
-    if (root === undefined) return { fault: `what it says of ${name} is impossible` };
-    roots.push(root);
-  }
-  return { lastPage, transaction, roots };
+  return { lastPage, transaction, page };
 }
 
 /** No tree is deeper: with two keys in a page it would have as many pages as a disk has. */
@@ -142,29 +145,30 @@ const maxDepth = 32;
 /** Of a page of the largest size: each takes its place among the others' and eight bytes more. */
 const maxEntries = 4_096n;
 
-function readTree(tree: Buffer, flags: number, lastPage: bigint): Meta["roots"][number] | undefined {
+function readTree(
+  { page: meta, lastPage }: Meta,
+  { at, flags, isCounted }: (typeof treesOfMeta)[number],
+): Root | undefined {
+  const tree = meta.subarray(at);
   const depth = tree.readUInt16LE(6);
   const entries = tree.readBigUInt64LE(32);
   const page = tree.readBigInt64LE(40);
-  const pages = [8, 16, 24].reduce((sum, at) => sum + tree.readBigUInt64LE(at), 0n);
+  const pages = [8, 16, 24].reduce((sum, offset) => sum + tree.readBigUInt64LE(offset), 0n);
   const isEmpty = page === noPage;
   const isPossible =
     (tree.readUInt16LE(4) & 0xff) === flags &&
     isEmpty === (depth === 0) &&
     depth <= maxDepth &&
     (isEmpty || (page > 1n && page <= lastPage)) &&
-    pages <= lastPage &&
-    (pages === 0n) === isEmpty &&
-    entries <= pages * maxEntries &&
-    (entries === 0n) === isEmpty;
+    (!isCounted || (pages <= lastPage && entries <= pages * maxEntries));
   return isPossible ? { page, depth } : undefined;
 }
 
 /** A tree of one page is a leaf. */
-function isRoot(page: Buffer, number: bigint, depth: number): boolean {
+function isRoot(bytes: Buffer, { page, depth }: Root): boolean {
   const flag = depth === 1 ? leafPageFlag : branchPageFlag;
-  const [lower, upper] = [page.readUInt16LE(20), page.readUInt16LE(22)];
-  return page.readBigUInt64LE(0) === number && (page.readUInt16LE(18) & flag) !== 0 && lower <= upper;
+  const [lower, upper] = [bytes.readUInt16LE(20), bytes.readUInt16LE(22)];
+  return bytes.readBigUInt64LE(0) === page && (bytes.readUInt16LE(18) & flag) !== 0 && lower <= upper;
 }
 
 function readAt(file: number, position: number, bytes: number): Buffer {

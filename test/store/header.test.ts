@@ -45,20 +45,33 @@ describe("the header of a data file", () => {
   it.each([
     ["page size", 48, "its page size is impossible"],
     ["mark", 18, "a meta page is not marked as one"],
-    ["flags of the list of free pages", 52, "what it says of free pages is impossible"],
-    ["depth of the list of free pages", 54, "what it says of free pages is impossible"],
-    ["branch pages of the list of free pages", 60, "what it says of free pages is impossible"],
-    ["flags of the tree of trees", 100, "what it says of the trees is impossible"],
-    ["depth of the tree of trees", 103, "what it says of the trees is impossible"],
-    ["leaf pages of the tree of trees", 113, "what it says of the trees is impossible"],
-    ["entries of the tree of trees", 134, "what it says of the trees is impossible"],
-    ["root of the tree of trees", 140, "what it says of the trees is impossible"],
     ["number of its transaction", 157, "its meta pages are too far apart"],
   ])("is damaged with another %s in either meta page", (_, at, finding) => {
-    for (const page of [0, 1])
-      expect(findingOf((__, meta) => meta(page).writeUInt8(meta(page).readUInt8(at) ^ 0x2c, at))).toBe(
-        finding,
-      );
+    for (const page of [0, 1]) expect(findingOf((__, meta) => change(meta(page), at))).toBe(finding);
+  });
+
+  it.each([
+    ["flags of the list of free pages", 52, "free pages"],
+    ["depth of the list of free pages", 54, "free pages"],
+    ["flags of the tree of trees", 100, "the trees"],
+    ["depth of the tree of trees", 103, "the trees"],
+    ["leaf pages of the tree of trees", 113, "the trees"],
+    ["entries of the tree of trees", 134, "the trees"],
+    ["root of the tree of trees", 140, "the trees"],
+  ])("is damaged with other %s in the newest meta page, and in no other", (_, at, tree) => {
+    expect(findingOf((__, meta) => change(meta(newest), at))).toBe(`what it says of ${tree} is impossible`);
+    expect(findingOf((__, meta) => change(meta(1 - newest), at))).toBe("sound");
+  });
+
+  it("is sound when a meta page could not be written, which has its former number and else what was to be written", () => {
+    expect(
+      findingOf((_, meta) => {
+        const older = meta(1 - newest);
+        const roots = older.subarray(48, 144);
+        meta(newest).copy(roots, 0, 48, 144);
+        roots.writeBigUInt64LE(meta(newest).readBigUInt64LE(144) + 7n, 88); // Behind what was the last page.
+      }),
+    ).toBe("sound");
   });
 
   it("is damaged when the root of a tree is another page, or is no page of a tree", () => {
@@ -81,6 +94,10 @@ describe("the header of a data file", () => {
       }),
     ).toBe("sound");
   });
+
+  function change(meta: Buffer, at: number): void {
+    meta.writeUInt8(meta.readUInt8(at) ^ 0x2c, at);
+  }
 
   function rootOf(meta: (page: number) => Buffer): number {
     return Number(meta(newest).readBigUInt64LE(136)) * pageBytes;
