@@ -43,9 +43,11 @@ export class ContentSteps {
 
   async prefetch(): Promise<void> {
     const [platform, policy] = [this.#stage.platform(), this.#stage.policy()];
-    const references = names
+    const moves = names
       .filter(() => this.#stage.random() < 0.5)
-      .map((name) => this.#stage.registry.reference(name));
+      .map((name) => this.#stage.registry.reference(name))
+      .map((reference) => ({ reference, image: this.#stage.model.asked(reference, platform, policy) }));
+    const references = this.#stage.model.inAnyOrder(moves, platform).map(({ reference }) => reference);
     this.#stage.note(`prefetch ${references.join(" ")} ${platform} ${policy}`);
     const { images, failed } = await this.#stage.cache.prefetch(references, { platform, pullPolicy: policy });
     const expected = references.map((reference) => [
@@ -63,23 +65,25 @@ export class ContentSteps {
     const platform = this.#stage.platform();
     const overwrite = this.#stage.random() < 0.5;
     const chosen = names.filter(() => this.#stage.random() < 0.3);
-    const entries = (chosen.length > 0 ? chosen : names.slice(0, 1)).map((name) => ({
-      name: this.#stage.registry.reference(name),
+    const moves = (chosen.length > 0 ? chosen : names.slice(0, 1)).map((name) => ({
+      reference: this.#stage.registry.reference(name),
       image: this.#stage.image(),
     }));
+    const entries = this.#stage.model.inAnyOrder(moves, platform);
+    if (entries.length === 0) return;
     this.#stage.note(
-      `seed ${entries.map(({ name, image }) => `${name}=${image.root.root.digest}`).join(" ")} ${platform} ${overwrite}`,
+      `seed ${entries.map(({ reference, image }) => `${reference}=${image.root.root.digest}`).join(" ")} ${platform} ${overwrite}`,
     );
     const layout = join(this.#stage.directory, "layout");
     writeLayout(
       layout,
-      entries.map(({ name, image }) => ({ name, root: image.root })),
+      entries.map(({ reference, image }) => ({ name: reference, root: image.root })),
     );
     const { failed } = await this.#stage.cache.seed([layout], { platform, overwrite });
     rmSync(layout, { recursive: true });
-    const expected = entries.flatMap(({ name, image }) => {
-      const code = this.#stage.model.seed(name, platform, image, overwrite);
-      return code === undefined ? [] : [[name, code]];
+    const expected = entries.flatMap(({ reference, image }) => {
+      const code = this.#stage.model.seed(reference, platform, image, overwrite);
+      return code === undefined ? [] : [[reference, code]];
     });
     this.#stage.requireSame(
       "failed",

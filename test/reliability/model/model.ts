@@ -16,6 +16,12 @@ export interface Pruned {
   readonly bytesFreed: number;
 }
 
+/** What a reference is to mean; undefined when it stays what it is. */
+export interface Move {
+  readonly reference: string;
+  readonly image: PooledImage | undefined;
+}
+
 interface State {
   readonly rows: ReadonlyMap<string, PooledImage>;
   readonly pins: ReadonlySet<string>;
@@ -54,6 +60,30 @@ export class Model {
     if (policy === "Never") return "NOT_CACHED";
     const image = this.registry.get(reference);
     return image === undefined ? "NOT_FOUND" : this.#take(reference, platform, image);
+  }
+
+  /** What a pull would take. */
+  asked(reference: string, platform: PlatformName, policy: Policy): PooledImage | undefined {
+    if (policy === "Never" || (policy !== "Always" && this.held(reference, platform) !== undefined))
+      return undefined;
+    return this.registry.get(reference);
+  }
+
+  /**
+   * The moves that may be made at the same time with one outcome. An image that lacks layers stays as it is when it is
+   * taken under one name before it is let go of under the last other, and else comes back whole.
+   */
+  inAnyOrder<T extends Move>(moves: readonly T[], platform: PlatformName): T[] {
+    const next = new Map(moves.map(({ reference, image }) => [key(reference, platform), image]));
+    const staying = new Set<Digest>();
+    for (const [row, image] of this.#rows) {
+      const { manifest } = meaning(row, image);
+      if ((next.get(row)?.on[platform]?.manifest ?? manifest) === manifest) staying.add(manifest);
+    }
+    return moves.filter(({ image }) => {
+      const manifest = image?.on[platform]?.manifest;
+      return manifest === undefined || !this.#dropped.has(manifest) || staying.has(manifest);
+    });
   }
 
   seed(
