@@ -8,7 +8,7 @@ import { checkReadableDirectory, dataFile, makeTemporaryDirectory, prepareDirect
 import { examine, notYetMade } from "./examine.js";
 import { databaseFailure, isFoundByLmdb } from "./failure.js";
 import { dataIdentity, type FileIdentity, removeLeftovers } from "./files.js";
-import { Handle } from "./handle.js";
+import { Handle, type Lasting } from "./handle.js";
 import { type LostReference, rememberLost } from "./lost.js";
 import { migrate, putSchema, refuseNewer, schemaOf, schemaVersion } from "./migrations.js";
 import { markAsSuspect, OpenMark } from "./open-marks.js";
@@ -37,9 +37,6 @@ export interface EnvironmentOptions {
   /** Which boot this is said to be, for tests; the kernel's by default. */
   readonly bootId?: string | undefined;
 }
-
-/** How long what is written has to last: for good, or only as long as the host runs. */
-export type Lasting = "for good" | "until the host stops";
 
 /** Thrown out of a transaction that must not be made in these files, for others are to take their place. */
 class Replaced extends Error {}
@@ -271,7 +268,7 @@ export class Environment {
       } finally {
         this.#isCommitting = false;
       }
-    }, lasting === "for good");
+    }, lasting);
     ended();
     return result;
   }

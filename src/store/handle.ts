@@ -40,6 +40,9 @@ const beginnings = 1_000;
 
 const begunOnOlder = new Error("the transaction has begun on an older state");
 
+/** How long what is written has to last: for good, or only as long as the host runs. */
+export type Lasting = "for good" | "until the host stops";
+
 interface SharedRoot {
   readonly root: RootDatabase<Buffer, Buffer>;
   readonly newest: NewestTransaction | undefined;
@@ -128,11 +131,11 @@ export class Handle {
   }
 
   /**
-   * One transaction of LMDB, under the lock that only one writer of all processes has. One that is not durable may be
-   * undone by a power cut, but whole, and all before it stays. Throws CACHE_FULL, with nothing changed, when what it
+   * One transaction of LMDB, under the lock that only one writer of all processes has. One that need not last may
+   * be undone by a power cut, but whole, and all before it stays. Throws CACHE_FULL, with nothing changed, when what it
    * writes can have no room.
    */
-  transaction<T>(work: () => T, isDurable = true): T {
+  transaction<T>(work: () => T, lasting: Lasting = "for good"): T {
     if (Date.now() - this.#readersCheckedAt > readersCheckMs) this.clearDeadReaders();
     for (let attempt = 1; ; attempt++) {
       try {
@@ -142,7 +145,7 @@ export class Handle {
             this.#meter.begin(this.#scarceRoom());
             return work();
           },
-          usualFlags | (isDurable ? 0 : noMetaSync),
+          lasting === "for good" ? usualFlags : usualFlags | noMetaSync,
         );
       } catch (error) {
         if (error !== begunOnOlder) throw error;

@@ -1,10 +1,11 @@
 // Measures bpfcache against the programs it takes the place of, and writes the report:
 //
-//     npm run bench                        everything, in about twenty minutes
+//     npm run bench                        everything, in less than half an hour
 //     npm run bench -- --quick             few rounds and small sets
 //     npm run bench -- --case pull         one case; may be given several times
 //
-// The report is in test/bench/report/, with its summary in README.md, or where --report says. Peers that are not here are built if they can be.
+// The report is in test/bench/report/, with its summary in README.md, or where --report says. Peers that are not here are
+// built if they can be.
 
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { statSync, writeFileSync } from "node:fs";
+import { readdirSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { InstalledPackage } from "./installed.js";
@@ -25,6 +25,15 @@ describe("the package in an empty directory", () => {
       .split("\n");
     expect(listing.filter((path) => /\/(test|src|examples)\/|\.map$|(?<!\.d)\.ts$/.test(path))).toEqual([]);
     expect(statSync(installed.tarball).size).toBeLessThan(1024 * 1024);
+  });
+
+  it("has each program that runs in a process of its own, with what that imports, and no other module twice", () => {
+    const unpacked = join(installed.directory, "node_modules", "bpfcache", "dist");
+    const loose = readdirSync(unpacked, { recursive: true, encoding: "utf8" }).filter(
+      (path) => path.endsWith(".js") && !path.startsWith("packed"),
+    );
+    const own = readdirSync(join(root, "src"), { recursive: true, encoding: "utf8" });
+    expect(loose.sort()).toEqual(own.filter((path) => path.endsWith(".js")).sort());
   });
 
   it("has types that a strict program compiles against", { timeout: 120_000 }, () => {

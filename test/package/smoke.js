@@ -32,6 +32,9 @@ try {
   const { images: listed } = JSON.parse(bpfcache("list", "--json"));
   assert.equal(listed.length, images.length);
   assert.match(bpfcache("--help"), /Usage/i);
+  // Both have programs run in processes of their own.
+  assert.deepEqual(JSON.parse(bpfcache("scrub", "--json")).damaged, []);
+  assert.ok(JSON.parse(bpfcache("compact", "--json")).fileBytesAfter > 0);
   const { platform, arch, version } = process;
   process.stdout.write(`${version} ${platform} ${arch} ${libc()}: ${images.length} images\n`);
 } finally {

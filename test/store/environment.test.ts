@@ -10,10 +10,8 @@ import {
 } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { open } from "lmdb";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Environment } from "../../src/store/environment.js";
-import { makeDataFile } from "../../src/store/new-files.js";
 import { treeNames } from "../../src/store/trees.js";
 
 let directory: string;
@@ -98,6 +96,7 @@ describe("a damaged file is found before LMDB sees it", () => {
   const damage: Record<string, (file: string) => void> = {
     "random bytes": (file) => writeFileSync(file, Buffer.alloc(1_000_000, 0xa5)),
     "a text file": (file) => writeFileSync(file, "hello\n".repeat(1_000)),
+    "no bytes": (file) => truncateSync(file, 0),
     "100 bytes": (file) => truncateSync(file, 100),
     "one page": (file) => truncateSync(file, 4096),
     "two pages": (file) => truncateSync(file, 8192),
@@ -127,20 +126,6 @@ describe("a damaged file is found before LMDB sees it", () => {
     expect(recovery).toMatchObject({ fault: expect.stringContaining("is damaged: ") });
     expect(readFileSync(join(recovery?.movedTo ?? "", "data.mdb")).equals(damaged)).toBe(true);
     Environment.open({ directory, readOnly: true }).close();
-  });
-
-  it("begins with the very pages that LMDB would, and what they say is nothing yet to a reader", async () => {
-    const other = join(directory, "other");
-    await open({ path: other, noSubdir: false, pageSize: 4096 }).close();
-    const ofLmdb = readFileSync(join(other, "data.mdb"));
-    // How much of the address space is reserved is each opener's own affair.
-    ofLmdb.fill(0, 40, 48).fill(0, 4096 + 40, 4096 + 48);
-    makeDataFile(directory);
-    expect(readFileSync(join(directory, "data.mdb"))).toEqual(ofLmdb);
-    expect(() => Environment.open({ directory, readOnly: true })).toThrow(
-      expect.objectContaining({ code: "NOT_CACHED" }),
-    );
-    fill(directory);
   });
 });
 

@@ -1,11 +1,10 @@
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { open } from "lmdb";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { Environment } from "../../src/store/environment.js";
-import { checkDataFile } from "../../src/store/header.js";
-
-const pageBytes = 4096;
+import { checkDataFile, emptyData, pageBytes } from "../../src/store/header.js";
 
 let directory: string;
 let sound: Buffer;
@@ -40,6 +39,15 @@ function findingOf(change: (bytes: Buffer, meta: (page: number) => Buffer) => vo
 }
 
 describe("the header of a data file", () => {
+  it("of a new database is what LMDB itself begins with", async () => {
+    const made = join(directory, "made");
+    await open({ path: made, noSubdir: false, pageSize: pageBytes }).close();
+    const ofLmdb = readFileSync(join(made, "data.mdb"));
+    // How much of the address space is reserved is each opener's own affair.
+    for (const page of [0, pageBytes]) ofLmdb.fill(0, page + 40, page + 48);
+    expect(emptyData()).toEqual(ofLmdb);
+  });
+
   it("is sound as LMDB has written it", () => expect(findingOf(() => {})).toBe("sound"));
 
   it.each([
@@ -90,7 +98,8 @@ describe("the header of a data file", () => {
     expect(
       findingOf((bytes, meta) => {
         const at = Number(meta(older).readBigUInt64LE(136)) * pageBytes;
-        if (at !== rootOf(meta)) bytes.fill(0, at, at + pageBytes);
+        expect(at).not.toBe(rootOf(meta));
+        bytes.fill(0, at, at + pageBytes);
       }),
     ).toBe("sound");
   });

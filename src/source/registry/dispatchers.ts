@@ -115,12 +115,12 @@ export class Dispatchers {
     const { caFile, environment } = this.#options;
     this.#ownAuthorities ??= caFile === undefined ? [] : [readCertificate(caFile)];
     const own = [...this.#ownAuthorities, ...settings.flatMap(({ ca }) => ca)];
+    const cert = settings.flatMap((each) => each.cert);
+    if (own.length === 0 && cert.length === 0) return {};
+    const client = cert.length === 0 ? {} : { cert, key: settings.flatMap(({ key }) => key) };
     const extra = environment["NODE_EXTRA_CA_CERTS"] || undefined;
     // Node forgets its extra authorities as soon as it is given any.
     const all = [...rootCertificates, ...own, ...(extra === undefined ? [] : [readCertificate(extra)])];
-    const cert = settings.flatMap((each) => each.cert);
-    const client = cert.length === 0 ? {} : { cert, key: settings.flatMap(({ key }) => key) };
-    if (own.length === 0 && cert.length === 0) return {};
     const options = own.length === 0 ? client : { ca: all, ...client };
     try {
       return { secureContext: cert.length === 0 ? contextTrusting(all) : createSecureContext(options) };

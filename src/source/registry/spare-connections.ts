@@ -1,3 +1,4 @@
+import { once } from "node:events";
 import type { Socket } from "node:net";
 import type { buildConnector } from "undici";
 
@@ -10,7 +11,7 @@ const longestIdleMs = 10_000;
 interface Spare {
   readonly socket: Socket;
   /** Fulfilled when it is connected, and TLS is spoken. */
-  readonly ready: Promise<void>;
+  readonly ready: Promise<unknown>;
 }
 
 /**
@@ -53,12 +54,9 @@ export class SpareConnections {
   }
 
   #make(options: buildConnector.Options): Spare {
-    let settle = (_: Error | null): void => {};
-    const ready = new Promise<void>((resolve, reject) => {
-      settle = (error) => (error === null ? resolve() : reject(error));
-    });
+    const socket = this.#connect(options, () => {});
+    const ready = once(socket, options.protocol === "https:" ? "secureConnect" : "connect");
     ready.catch(() => {}); // Whoever needs it tries again, and is told.
-    const socket = this.#connect(options, (...[error]) => settle(error));
     socket.unref().setTimeout(longestIdleMs, giveUp);
     socket.once("close", () => this.#unused.delete(socket));
     this.#unused.add(socket);

@@ -37,14 +37,14 @@ export function writeReport(directory: string, report: Report): void {
   }
 }
 
-const summaryBegin = "<!-- The last full run, put here by npm run bench -->";
-const summaryEnd = "<!-- ends here -->";
+const summary = /(?<=<!-- The last full run, put here by npm run bench -->\n).*(?=<!-- ends here -->)/s;
 
 /** Puts the summary into the README in the place of the one that is there. */
 export function putIntoReadme(path: string, report: Report): void {
-  const [before, rest = ""] = readFileSync(path, "utf8").split(summaryBegin);
-  const after = rest.slice(rest.indexOf(summaryEnd));
-  writeFileSync(path, `${before}${summaryBegin}\n${summaryOf(report)}\n${after}`);
+  writeFileSync(
+    path,
+    readFileSync(path, "utf8").replace(summary, () => `${summaryOf(report)}\n`),
+  );
 }
 
 export function describeMachine(): string {

@@ -1,7 +1,6 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { parseReference } from "../../../src/core/reference.js";
 import { requireTools } from "../../support/tools.js";
-import { makeCertificates, type TestCertificates } from "./certificates.js";
 import type { FaultServer } from "./fault-server.js";
 import { status, times } from "./fault-server.js";
 import {
@@ -15,18 +14,13 @@ import {
   startServer,
 } from "./support.js";
 import { basic, serveContent } from "./test-registry.js";
+import { useCertificates } from "./use-certificates.js";
 
 // Each test is named after what it defends against; a sink is a server that must get nothing that tells who we are.
 // registry.example is a name that leads to 127.0.0.1 but does not say so: a remote registry, as far as policy goes.
 
 const missing = requireTools("openssl");
-let certificates: TestCertificates;
-beforeAll(() => {
-  if (missing === undefined) certificates = makeCertificates();
-});
-afterAll(() => {
-  if (missing === undefined) certificates.remove();
-});
+const certificates = useCertificates();
 
 const secret = "hunter2-hunter2";
 const ann = login("ann", secret);

@@ -4,19 +4,17 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { certificateDirectories } from "../../../src/source/registry/host-certificates.js";
 import { requireTools } from "../../support/tools.js";
-import { makeCertificates, type TestCertificates } from "./certificates.js";
 import { failureOf, lookupAs, pullImage, sourceFor, startRegistry } from "./support.js";
+import { useCertificates } from "./use-certificates.js";
 
 const missing = requireTools("openssl");
-let certificates: TestCertificates;
+const certificates = useCertificates();
 let directory: string;
 
 beforeAll(() => {
-  if (missing === undefined) certificates = makeCertificates();
   directory = mkdtempSync(join(tmpdir(), "bpfcache-certs-"));
 });
 afterAll(() => {
-  if (missing === undefined) certificates.remove();
   rmSync(directory, { recursive: true, force: true });
 });
 

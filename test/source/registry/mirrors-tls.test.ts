@@ -1,22 +1,15 @@
-import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { describe, expect, it } from "vitest";
 import { parseReference } from "../../../src/core/reference.js";
 import type { RegistrySource } from "../../../src/source/registry/registry-source.js";
 import { requireTools } from "../../support/tools.js";
 import { directoryWith } from "../locations/support.js";
-import { makeCertificates, type TestCertificates } from "./certificates.js";
 import { publish, type Site, siteOptions, sourceWithConf, startSite } from "./mirrors-support.js";
 import { failureOf, pullImage, sourceFor, startRegistry } from "./support.js";
 import type { TestRegistry } from "./test-registry.js";
+import { useCertificates } from "./use-certificates.js";
 
 const missing = requireTools("openssl");
-let certificates: TestCertificates;
-
-beforeAll(() => {
-  if (missing === undefined) certificates = makeCertificates();
-});
-afterAll(() => {
-  if (missing === undefined) certificates.remove();
-});
+const certificates = useCertificates();
 
 /** The mirror's certificate is for registry.example; a tree that speaks of it is in the site's hosts.toml. */
 function sourceBy(

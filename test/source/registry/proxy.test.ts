@@ -3,19 +3,18 @@ import { createServer, get, type Server } from "node:http";
 import { type AddressInfo, connect } from "node:net";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { requireTools } from "../../support/tools.js";
-import { makeCertificates, type TestCertificates } from "./certificates.js";
 import { times } from "./fault-server.js";
 import { failureOf, lookupAs, pullImage, sourceFor, startRegistry } from "./support.js";
+import { useCertificates } from "./use-certificates.js";
 
 const missing = requireTools("openssl");
-let certificates: TestCertificates;
+const certificates = useCertificates();
 let proxy: Server;
 let asked: string[] = [];
 /** Where the proxy takes everybody, whatever they ask for. */
 let target: { port: number };
 
 beforeAll(async () => {
-  if (missing === undefined) certificates = makeCertificates();
   proxy = createServer((request, response) => {
     asked.push(`${request.method} ${request.url}`);
     const { pathname } = new URL(request.url ?? "");
@@ -43,7 +42,6 @@ afterEach(() => {
 afterAll(() => {
   proxy.close();
   proxy.closeAllConnections();
-  if (missing === undefined) certificates.remove();
 });
 
 function environment(more: NodeJS.ProcessEnv = {}): NodeJS.ProcessEnv {

@@ -1,21 +1,15 @@
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer, type Socket } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { afterEach, describe, expect, it } from "vitest";
 import type { RegistrySource } from "../../../src/source/registry/registry-source.js";
 import { requireTools } from "../../support/tools.js";
-import { makeCertificates, type TestCertificates } from "./certificates.js";
 import { failureOf, sourceFor, startRegistry } from "./support.js";
 import type { TestImage, TestRegistry } from "./test-registry.js";
+import { useCertificates } from "./use-certificates.js";
 
 const missing = requireTools("openssl");
-let certificates: TestCertificates;
-beforeAll(() => {
-  if (missing === undefined) certificates = makeCertificates();
-});
-afterAll(() => {
-  if (missing === undefined) certificates.remove();
-});
+const certificates = useCertificates();
 
 /** What TLS begins with (RFC 8446, section 5.1). */
 const handshake = 0x16;
@@ -67,26 +61,27 @@ async function fetchContent(source: RegistrySource, image: TestImage): Promise<v
   await Promise.all([fetchOne(image.config), fetchOne(image.layer)]);
 }
 
+/** An image that was not here, of which no content has been asked for yet: both connections are made. */
+async function resolved() {
+  const registry = await startRegistry();
+  const image = registry.addImage();
+  const made = connectionsTo(registry);
+  const source = sourceFor();
+  await source.resolve(image.reference);
+  await expect.poll(() => made.length).toBe(2);
+  return { registry, image, made, source };
+}
+
 describe("of an image that is not here", () => {
   it("the config and the layer find two connections made, and make none", async () => {
-    const registry = await startRegistry();
-    const image = registry.addImage();
-    const made = connectionsTo(registry);
-    const source = sourceFor();
-    await source.resolve(image.reference);
-    await sleep(20);
-    expect(made.length).toBe(2);
+    const { image, made, source } = await resolved();
+    await sleep(20); // undici lets a connection rest for a turn before it is used again.
     await fetchContent(source, image);
     expect(made.length).toBe(2);
   });
 
   it("they make another where the server has closed the one that waited", async () => {
-    const registry = await startRegistry();
-    const image = registry.addImage();
-    const made = connectionsTo(registry);
-    const source = sourceFor();
-    await source.resolve(image.reference);
-    await expect.poll(() => made.length).toBe(2);
+    const { image, made, source } = await resolved();
     made[1]?.destroy();
     await sleep(20);
     await fetchContent(source, image);
@@ -94,12 +89,7 @@ describe("of an image that is not here", () => {
   });
 
   it("a connection that nobody has used ends with the source", async () => {
-    const registry = await startRegistry();
-    const image = registry.addImage();
-    const made = connectionsTo(registry);
-    const source = sourceFor();
-    await source.resolve(image.reference);
-    await expect.poll(() => made.length).toBe(2);
+    const { registry, source } = await resolved();
     await source.close();
     await expect.poll(() => registry.server.connections).toBe(0);
   });
