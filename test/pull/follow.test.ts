@@ -31,7 +31,7 @@ describe("the wait for the next round", () => {
         (failures, intervalMs, random) => {
           const waitMs = waitAfter(failures, intervalMs, random);
           const isPossible = waitMs <= 0x7fffffff; // Node.js: setTimeout takes anything longer for 1 ms
-          return isPossible && waitMs >= 750 && waitMs <= 1.25 * Math.max(intervalMs, 300_000);
+          return isPossible && waitMs >= 750 && waitMs <= Math.ceil(1.25 * Math.max(intervalMs, 300_000));
         },
       ),
     );

@@ -1,37 +1,14 @@
-import type { Digest } from "../../core/digest.js";
 import { soundRecordAt } from "../damaged-row.js";
 import type { Environment } from "../environment.js";
-import {
-  type ContentKind,
-  isHeld,
-  isHeldBy,
-  manifestOfHolder,
-  readHolderKey,
-  releaseReferrer,
-  subjectsOf,
-} from "../holders.js";
-import {
-  digestKey,
-  nameKey,
-  objectOfName,
-  readDigestKey,
-  referencePrefix,
-  subjectHolder,
-  subjectOfHolder,
-} from "../keys.js";
-import { isLoadedHolder, isProgramHolder } from "../program-keys.js";
-import {
-  type ImageRecord,
-  manifestDigestOf,
-  type ObjectRecord,
-  type ReferrerRecord,
-  type RefRecord,
-  type RootRecord,
-} from "../records.js";
+import { type ContentKind, isHeld, isHeldBy, releaseReferrer } from "../holders.js";
+import { digestKey, nameKey, objectOfName, referencePrefix, subjectHolder } from "../keys.js";
+import { manifestDigestOf, type ObjectRecord, type ReferrerRecord, type RootRecord } from "../records.js";
 import type { TreeName } from "../trees.js";
 import { pinnedReference } from "../usage.js";
 import type { Fault, RowCheck } from "./fault.js";
+import { isTrueHolding } from "./holdings.js";
 import { isImageUnknown } from "./records.js";
+import { digestIn } from "./well-formed.js";
 
 /**
  * Every row that another one calls for is here, and no row that nothing calls for. From the holders down: what goes
@@ -76,31 +53,8 @@ function needCheck(tree: TreeName, kind: ContentKind): RowCheck {
 }
 
 function faultOfHolder(environment: Environment, key: Buffer): Fault | undefined {
-  if (!environment.tree("heldBy").has(key) || isNeeded(environment, key)) return undefined;
+  if (!environment.tree("heldBy").has(key) || isTrueHolding(environment, key)) return undefined;
   return unneeded(environment, "heldBy", key);
-}
-
-function isNeeded(environment: Environment, row: Buffer): boolean {
-  const parsed = wellFormed(() => readHolderKey(row));
-  if (parsed?.kind === undefined) return false;
-  const { kind, digest, holder } = parsed;
-  if (isProgramHolder(holder)) return kind === "object" && isLoadedHolder(environment, holder);
-  const subject = wellFormed(() => subjectOfHolder(holder));
-  if (subject !== undefined) return kind === "manifest" && isReferrer(environment, subject, digest);
-  if (kind === "manifest") {
-    const record = soundRecordAt<RefRecord>(environment, "refs", holder);
-    return record === undefined ? environment.tree("refs").has(holder) : record.chain.includes(digest);
-  }
-  const manifest = wellFormed(() => manifestOfHolder(holder));
-  if (manifest === undefined) return false;
-  const image = soundRecordAt<ImageRecord>(environment, "images", holder);
-  if (image !== undefined && hasBlob(image, kind, digest)) return true; // As nearly always, and known the soonest.
-  return isImageUnknown(environment, holder) || isOfReferrer(environment, manifest, kind, digest);
-}
-
-function hasBlob({ config, layers, objects }: ImageRecord, kind: ContentKind, digest: Digest): boolean {
-  if (kind === "config") return config.digest === digest;
-  return (kind === "layer" ? layers : objects).some((blob) => blob.digest === digest);
 }
 
 /** An object is found by each of its programs and maps. */
@@ -161,37 +115,6 @@ function faultOfUsage(environment: Environment, key: Buffer): Fault | undefined 
   return isStale ? unneeded(environment, "usage", key) : undefined;
 }
 
-/** Whether the subject's rows say so, or cannot be read. */
-function isReferrer(environment: Environment, subject: Digest, manifest: Digest): boolean {
-  return referrerRows(environment, subject).some(
-    (record) => record === undefined || record.digest === manifest,
-  );
-}
-
-/** Whether a signature or attestation with this manifest has the blob. */
-function isOfReferrer(
-  environment: Environment,
-  manifest: Digest,
-  kind: ContentKind,
-  digest: Digest,
-): boolean {
-  return subjectsOf(environment, manifest).some((subject) =>
-    referrerRows(environment, subject).some(
-      (record) =>
-        record === undefined ||
-        (record.digest === manifest &&
-          record.blobs.some((blob) => blob.kind === kind && blob.digest === digest)),
-    ),
-  );
-}
-
-function referrerRows(environment: Environment, subject: Digest): (ReferrerRecord | undefined)[] {
-  return environment
-    .tree("referrers")
-    .keys(digestKey(subject))
-    .map((key) => soundRecordAt<ReferrerRecord>(environment, "referrers", key));
-}
-
 /** Its subject is here, and so is all of it; else it goes, and the next pull that keeps referrers fetches it again. */
 function faultOfReferrer(environment: Environment, key: Buffer): Fault | undefined {
   const subject = digestIn(key);
@@ -206,16 +129,4 @@ function faultOfReferrer(environment: Environment, key: Buffer): Fault | undefin
   if (isWhole) return undefined;
   const reason = `of ${record.digest}, which refers to ${subject}, not all is here`;
   return { reason, mend: () => void releaseReferrer(environment, record) };
-}
-
-function digestIn(key: Buffer): Digest | undefined {
-  return wellFormed(() => readDigestKey(key).digest);
-}
-
-function wellFormed<T>(parse: () => T): T | undefined {
-  try {
-    return parse();
-  } catch {
-    return undefined;
-  }
 }

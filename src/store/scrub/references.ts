@@ -1,7 +1,7 @@
 import type { Digest } from "../../core/digest.js";
 import { soundRecordAt } from "../damaged-row.js";
 import type { Environment } from "../environment.js";
-import { type ContentKind, contentTrees, hold, isHeld, isHeldBy } from "../holders.js";
+import { type ContentKind, contentPrefix, contentTrees, hold, isHeld, isHeldBy } from "../holders.js";
 import { digestKey, readDigestKey, rootKey } from "../keys.js";
 import { dropDamaged } from "../quarantine.js";
 import {
@@ -14,6 +14,7 @@ import {
 } from "../records.js";
 import { decodeManifest, encodeRecord } from "../values.js";
 import type { Fault, RowCheck } from "./fault.js";
+import { isTrueHolding } from "./holdings.js";
 
 /** From every reference through its manifests and its image to every object: all of it is here and held. */
 export const closureChecks: readonly RowCheck[] = [
@@ -43,9 +44,8 @@ function faultOfImage(environment: Environment, key: Buffer): Fault | undefined 
   }
   const needs: [ContentKind, Digest][] = [
     ["config", image.config.digest],
-    // A layer that nothing says is needed has been dropped: see dropLayerBatches.
     ...image.layers
-      .filter(({ digest }) => isHeldBy(environment, "layer", digest, key))
+      .filter(({ digest }) => !isDropped(environment, digest, key))
       .map(({ digest }): [ContentKind, Digest] => ["layer", digest]),
     ...image.objects.map(({ digest }): [ContentKind, Digest] => ["object", digest]),
   ];
@@ -57,6 +57,14 @@ function faultOfImage(environment: Environment, key: Buffer): Fault | undefined 
   if (bare === undefined) return undefined;
   const reason = `what is known of the object ${bare.digest} is missing`;
   return { reason, mend: () => dropDamaged(environment, "objects", digestKey(bare.digest), reason) };
+}
+
+/** A layer that is dropped goes, and with it all that says it is needed: see dropLayerBatches. Others may bring it back for themselves. */
+function isDropped(environment: Environment, layer: Digest, image: Buffer): boolean {
+  if (isHeldBy(environment, "layer", layer, image)) return false;
+  const isHere = environment.tree("layers").finds(digestKey(layer));
+  const holdings = environment.tree("heldBy").keys(contentPrefix("layer", layer));
+  return !isHere || holdings.some((row) => isTrueHolding(environment, row));
 }
 
 function faultOfReference(environment: Environment, key: Buffer): Fault | undefined {

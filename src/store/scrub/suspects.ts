@@ -1,11 +1,12 @@
 import type { Environment } from "../environment.js";
 import { holdersOf, referencesTo } from "../holders.js";
-import { readDigestKey, readReferenceKey } from "../keys.js";
+import { readReferenceKey } from "../keys.js";
 import { isLost } from "../lost.js";
 import { contentKindOf } from "../quarantine.js";
 import type { TreeName } from "../trees.js";
 import { pinnedReference } from "../usage.js";
 import type { Fault, RowCheck } from "./fault.js";
+import { digestIn } from "./well-formed.js";
 
 /** One thing that was wrong. */
 export interface ScrubFinding {
@@ -124,12 +125,4 @@ function uniqueKeys(keys: readonly Buffer[]): Buffer[] {
 function nameOf(tree: TreeName, key: Buffer): string {
   if (tree === "refs") return readReferenceKey(key).reference ?? key.toString("hex");
   return pinnedReference(key) ?? digestIn(key) ?? key.toString("hex");
-}
-
-function digestIn(key: Buffer): ReturnType<typeof readDigestKey>["digest"] | undefined {
-  try {
-    return readDigestKey(key).digest;
-  } catch {
-    return undefined;
-  }
 }
