@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { text } from "node:stream/consumers";
-import { BpfcacheError, throwIfAborted } from "../core/errors.js";
+import { BpfcacheError } from "../core/errors.js";
 import { programFile } from "../core/program-file.js";
 
 export interface ChildEnd {
@@ -49,27 +49,17 @@ export function runChild(program: string, args: readonly string[], timeoutMs: nu
   return { status, signal, isTimedOut, stdout };
 }
 
-/** The same, while this process goes on. Throws INTERRUPTED. */
-export async function startChild(
-  program: string,
-  args: readonly string[],
-  signal?: AbortSignal | undefined,
-): Promise<ChildEnd> {
-  throwIfAborted(signal);
+/** The same, while this process goes on. */
+export async function startChild(program: string, args: readonly string[]): Promise<ChildEnd> {
   const child = spawn(process.execPath, [programFile(`store/${program}`), ...args], {
     stdio: ["ignore", "pipe", "ignore"],
   });
-  const stop = (): void => void child.kill("SIGKILL");
-  signal?.addEventListener("abort", stop, { once: true });
   const closed = once(child, "close") as Promise<[number | null, NodeJS.Signals | null]>;
   try {
-    const [stdout, [status, killedBy]] = await Promise.all([text(child.stdout), closed]);
-    throwIfAborted(signal);
-    return { status, signal: killedBy, isTimedOut: false, stdout };
+    const [stdout, [status, signal]] = await Promise.all([text(child.stdout), closed]);
+    return { status, signal, isTimedOut: false, stdout };
   } catch (error) {
     throw error instanceof BpfcacheError ? error : notStarted(error);
-  } finally {
-    signal?.removeEventListener("abort", stop);
   }
 }
 

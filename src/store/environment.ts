@@ -219,6 +219,11 @@ export class Environment {
     }
   }
 
+  /** Has all pages of a tree looked at, and all its values read. Throws CACHE_CORRUPT. */
+  examineAll(name: TreeName): void {
+    this.snapshot(() => this.#handle.examineAll(name));
+  }
+
   /** The number of the newest transaction that changed anything. */
   get lastTransaction(): number {
     this.#requireOpen();
@@ -289,7 +294,7 @@ export class Environment {
 
   /** While others replace the files, and where there is none any more, what is open is read on: it is whole. */
   #followReplacement(): void {
-    if (this.#handle.isCurrent) return;
+    if (this.#handle.wasCurrent) return;
     const isThere = dataIdentity(this.directory) !== undefined && !isClaimed(this.directory);
     if (this.#handle.isClosed || isThere) this.#reopen();
   }

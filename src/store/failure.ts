@@ -14,6 +14,11 @@ const codes = {
   denied: new Set([1, 13, 30]), // EPERM, EACCES, EROFS
 };
 
+/** What LMDB would have found if it looked, in its words (MDB_CORRUPTED). */
+export class DamagedPages extends Error {
+  readonly code = -30_796;
+}
+
 /** Below this an EIO is taken for what it usually is: a short write on a full disk. */
 const lowSpaceBytes = 1024 * 1024;
 

@@ -3,11 +3,13 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
 import { dataFile, setFileRights } from "./directory.js";
-import { databaseFailure } from "./failure.js";
+import { DamagedPages, databaseFailure } from "./failure.js";
 import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
 import { damaged, pageBytes } from "./header.js";
 import { makeDataFile, makeLockFile } from "./new-files.js";
 import { type NewestTransaction, numberOf, openOnNewest } from "./newest-transaction.js";
+import { oldestLookMs } from "./replacement.js";
+import { type KeyRange, PageFile, readTreeNote, type TreeNote } from "./tree-pages.js";
 import { Tree, type TreeName } from "./trees.js";
 import { WriteMeter } from "./write-meter.js";
 
@@ -68,7 +70,11 @@ export class Handle {
   readonly #shared: SharedRoot;
   readonly #trees = new Map<TreeName, Tree>();
   readonly #meter: WriteMeter;
+  #isWriting = false;
+  #pages: PageFile | undefined;
   #readersCheckedAt = Date.now();
+  /** In milliseconds of `performance.now()`. */
+  #foundCurrentAt = Number.NEGATIVE_INFINITY;
 
   private constructor(directory: string, shared: SharedRoot) {
     this.#directory = directory;
@@ -104,6 +110,15 @@ export class Handle {
     return found?.ino === this.#file?.ino && found?.dev === this.#file?.dev;
   }
 
+  /** The same as a look a moment ago has told: it takes longer than the rest of a read. See `oldestLookMs`. */
+  get wasCurrent(): boolean {
+    if (this.#shared.isClosed) return false;
+    const now = performance.now();
+    if (now - this.#foundCurrentAt < oldestLookMs) return true;
+    if (this.isCurrent) this.#foundCurrentAt = now;
+    return this.#foundCurrentAt === now;
+  }
+
   get isClosed(): boolean {
     return this.#shared.isClosed;
   }
@@ -125,7 +140,7 @@ export class Handle {
     // Read-only, lmdb-js answers undefined for a tree that does not exist, whatever its types say.
     const database: Database<Buffer, Buffer> | undefined = root.openDB<Buffer, Buffer>(name, binary);
     if (database === undefined) return undefined;
-    const tree = new Tree(database, this.#meter);
+    const tree = new Tree(database, this.#meter, (range) => this.#requireSound(name, range));
     this.#trees.set(name, tree);
     return tree;
   }
@@ -143,7 +158,12 @@ export class Handle {
           () => {
             this.#requireNewest();
             this.#meter.begin(this.#scarceRoom());
-            return work();
+            this.#isWriting = true;
+            try {
+              return work();
+            } finally {
+              this.#isWriting = false;
+            }
           },
           lasting === "for good" ? usualFlags : usualFlags | noMetaSync,
         );
@@ -170,6 +190,41 @@ export class Handle {
     if (free >= plentyBytes) return undefined;
     const fileBytes = statSync(this.#dataPath, quietly)?.size ?? 0;
     return free + Math.max(0, fileBytes - this.liveBytes([...this.#trees.keys()]));
+  }
+
+  /**
+   * Has all pages of a tree read and examined, and all values read. Only inside a snapshot. Throws like a walk through them,
+   * and what the disk says.
+   */
+  examineAll(name: TreeName): void {
+    this.#requireNoFault(name, (pages, note) => pages.faultOfAll(note));
+  }
+
+  /**
+   * LMDB follows what pages say of each other, and ends the process when one that a walk comes to is none of the tree's
+   * (mdb.c, mdb_cursor_next). So they are looked at first. What a transaction has changed is in no file yet, and is not.
+   */
+  #requireSound(name: TreeName, range: KeyRange | undefined): void {
+    if (!this.#isWriting) this.#requireNoFault(name, (pages, note) => pages.faultOf(note, range));
+  }
+
+  #requireNoFault(name: TreeName, faultIn: (pages: PageFile, note: TreeNote) => string | undefined): void {
+    const note = this.#shared.root.getBinary(Buffer.from(`${name}\0`));
+    const pages = this.#openPages();
+    if (note === undefined || pages === undefined) return;
+    const fault = faultIn(pages, readTreeNote(note));
+    if (fault !== undefined) throw new DamagedPages(`in the tree ${name}, ${fault}`);
+  }
+
+  /** Undefined when the file has just been replaced: then what is read from is no file in the directory. */
+  #openPages(): PageFile | undefined {
+    if (this.#pages !== undefined) return this.#pages;
+    if (!this.isCurrent) return undefined;
+    const pages = new PageFile(this.#dataPath, this.#counts().pageSize);
+    const { dev, ino } = pages.identity;
+    if (ino === this.#file?.ino && dev === this.#file.dev) this.#pages = pages;
+    else pages.close();
+    return this.#pages;
   }
 
   /** Moves on to the newest state. */
@@ -206,6 +261,8 @@ export class Handle {
   }
 
   close(): void {
+    this.#pages?.close();
+    this.#pages = undefined;
     if (this.#shared.isClosed) return;
     this.#shared.users--;
     if (this.#shared.users === 0) close(this.#shared);

@@ -1,9 +1,11 @@
 // @ts-check
-// Run by probe.ts as a process of its own, from src and from dist alike: hence JavaScript. Reads every value of every
-// tree and exits with 0; with 20, saying why, when LMDB finds fault; or dies trying.
+// Run by probe.ts as a process of its own, from src and from dist alike: hence JavaScript. Looks at every page
+// of every tree and exits with 0; with 20, saying why, when LMDB finds fault; or dies trying.
 import { writeSync } from "node:fs";
 import { createRequire } from "node:module";
+import { join } from "node:path";
 import { openOnNewest } from "./newest-transaction.js";
+import { PageFile, readTreeNote } from "./tree-pages.js";
 
 /** As in handle.ts: its CommonJS form loads in half the time. */
 const { open } = /** @type {typeof import("lmdb")} */ (createRequire(import.meta.url)("lmdb"));
@@ -16,39 +18,23 @@ try {
 } catch (error) {
   writeSync(1, error instanceof Error ? error.message : String(error));
   // Only what LMDB says of the content, in numbers below its first: an open file too many is no damage.
-  const code = error instanceof Error && "code" in error ? Number(error.code) : Number.NaN;
-  process.exit(code < -30_700 || code === 5 || code === 22 || error instanceof RangeError ? 20 : 1);
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  const isDamage = Number(code) < -30_700 || code === 5 || code === "EIO" || code === 22;
+  process.exit(isDamage || error instanceof RangeError ? 20 : 1);
 }
 
 function walk() {
   const options = { path: directory, readOnly: true, noSubdir: false, maxDbs: 64, ...binary };
   const { root } = openOnNewest(directory, () => open(options));
-  // The root's own keys are the names of the trees. Opening one ends a walk that is under way: so all names first. Where
-  // the file ends within the root's page, what lacks of that reads as zeros: it has no names then, and counts them.
+  // The root's own keys are the names of the trees. Where the file ends within the root's page, what lacks of that reads
+  // as zeros: it has no names then, and counts them.
   const names = [...root.getKeys()];
-  requireCount(root, names.length);
+  const { entryCount, pageSize } = /** @type {{ entryCount: number, pageSize: number }} */ (root.getStats());
+  if (names.length !== entryCount) throw new RangeError("there are not as many trees as it counts");
+  const pages = new PageFile(join(directory, "data.mdb"), pageSize);
   for (const name of names) {
-    const tree = root.openDB({ name: name.toString().replace(/\0$/, ""), ...binary });
-    const expected = entryCountOf(tree);
-    let entries = 0;
-    for (const { value } of tree.getRange()) {
-      // Pages that point at each other have no end.
-      if (value === undefined || ++entries > expected) throw unlikeItsCount();
-    }
-    requireCount(tree, entries);
+    const fault = pages.faultOfAll(readTreeNote(root.getBinary(name) ?? Buffer.alloc(0)));
+    if (fault !== undefined)
+      throw new RangeError(`in the tree ${name.toString().replace(/\0$/, "")}, ${fault}`);
   }
-}
-
-/** @param {import("lmdb").Database} tree @param {number} entries */
-function requireCount(tree, entries) {
-  if (entries !== entryCountOf(tree)) throw unlikeItsCount();
-}
-
-/** @param {import("lmdb").Database} tree */
-function entryCountOf(tree) {
-  return /** @type {{ entryCount: number }} */ (tree.getStats()).entryCount;
-}
-
-function unlikeItsCount() {
-  return new RangeError("a tree does not hold what it counts");
 }

@@ -25,15 +25,16 @@ import { ownerOf, ownName } from "./owner-name.js";
  * - `Environment.commit` looks inside its transaction: with a claim, or another file in place, it rolls back, waits and
  *   writes into the new one. Once the holder has had the writer's lock itself, nothing is written any more that it does
  *   not know of.
- * - Readers look at every snapshot whether data.mdb is still the file they have open, and go on with it until the claim
- *   is gone: it is whole, and cannot change.
+ * - Readers look before a snapshot whether data.mdb is still the file they have open, unless they have just looked, and
+ *   go on with it until the claim is gone: it is whole, and cannot change. Who has replaced it waits until every reader
+ *   will look again, and lets others write into the new one only then.
  *
  * A holder that dies leaves the claim. The next process takes it over by renaming the file in it, which only one can,
  * and finishes or undoes what the identities in it show to have been done.
  */
 export interface Claim {
   readonly plan: Plan;
-  /** Ends the claim: everybody may open what is there now. */
+  /** Ends the claim: everybody may open what is there now. Waits for `oldestLookMs` and more when that is another file. */
   release(): void;
   /** Leaves it to the next who comes by, this process included, as if its holder had died: what it began must be finished. */
   abandon(): void;
@@ -54,6 +55,9 @@ const claimName = "replacing";
 /** The longest a process waits for another one's claim. A compaction holds it while it copies only as its last resort. */
 const longestWaitMs = 60_000;
 const pollMs = 5;
+
+/** How long a reader may rely on having seen that data.mdb is the file it has open. */
+export const oldestLookMs = 10;
 
 /** Claims that this process could not end, on a disk that fails: nobody else sees that it has let go of them. */
 const abandonedClaims = new Set<string>();
@@ -99,6 +103,7 @@ function claimOf(directory: string, owner: string, plan: Plan): Claim {
   return {
     plan,
     release() {
+      if (dataIdentity(directory) !== plan.data) pause(2 * oldestLookMs);
       const made = join(directory, temporaryName(claimName, owner));
       try {
         renameSync(join(directory, claimName), made);

@@ -1,4 +1,5 @@
 import type { Database } from "lmdb";
+import type { KeyRange } from "./tree-pages.js";
 import type { WriteMeter } from "./write-meter.js";
 
 /** The fixed trees (named sub-databases) of a cache; DESIGN.md, "The trees", says what is in each. */
@@ -35,11 +36,17 @@ export type TreeName = (typeof treeNames)[number];
 export class Tree {
   readonly #database: Database<Buffer, Buffer>;
   readonly #meter: WriteMeter;
+  readonly #requireSound: (range: KeyRange | undefined) => void;
 
   /** @internal So that the package's types do not need lmdb's, which strict programs refuse. */
-  constructor(database: Database<Buffer, Buffer>, meter: WriteMeter) {
+  constructor(
+    database: Database<Buffer, Buffer>,
+    meter: WriteMeter,
+    requireSound: (range: KeyRange | undefined) => void,
+  ) {
     this.#database = database;
     this.#meter = meter;
+    this.#requireSound = requireSound;
   }
 
   /** A copy of the value. */
@@ -84,7 +91,7 @@ export class Tree {
 
   /** All keys that begin with `prefix`, in order, as an array: safe to write while walking it. */
   keys(prefix: Buffer = empty): Buffer[] {
-    return [...this.#database.getKeys({ start: prefix, ...endOf(prefix) })];
+    return [...this.#database.getKeys(this.#soundRange(prefix))];
   }
 
   /** At most `limit` of the keys that begin with `prefix`, those after `position` when there is one. */
@@ -95,7 +102,13 @@ export class Tree {
   }
 
   entries(prefix: Buffer = empty): { key: Buffer; value: Buffer }[] {
-    return [...this.#database.getRange({ start: prefix, ...endOf(prefix) })];
+    return [...this.#database.getRange(this.#soundRange(prefix))];
+  }
+
+  #soundRange(prefix: Buffer): KeyRange {
+    const range = { start: prefix, ...endOf(prefix) };
+    this.#requireSound(prefix.length === 0 ? undefined : range);
+    return range;
   }
 
   hasPrefix(prefix: Buffer): boolean {

@@ -1,9 +1,10 @@
 import { cpSync, existsSync, readdirSync, statSync, unlinkSync } from "node:fs";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { compact } from "../../src/store/compact.js";
 import { Environment } from "../../src/store/environment.js";
-import { claimReplacement } from "../../src/store/replacement.js";
+import { claimReplacement, oldestLookMs } from "../../src/store/replacement.js";
 import { Conversation, TemporaryDirectory } from "../reliability/processes.js";
 import { faultsOf, killAtEveryStep, referenceOf, seedImages } from "./support.js";
 
@@ -178,13 +179,14 @@ describe("one directory opened more than once in a process", () => {
     reader.close();
   });
 
-  it("goes on when its files were taken away: a writer makes new ones, a reader keeps what it has", () => {
+  it("goes on when its files were taken away: a writer makes new ones, a reader keeps what it has", async () => {
     const [writer, reader] = [open(), open(true)];
     writer.commit(() => writer.tree("layers").put(key, key));
     for (const name of ["data.mdb", "lock.mdb"]) unlinkSync(join(directory, name));
     expect(count(reader)).toBe(1);
     writer.commit(() => writer.tree("refs").put(key, key));
     expect(writer.snapshot(() => writer.tree("refs").has(key))).toBe(true);
+    await sleep(oldestLookMs);
     expect(count(reader)).toBe(0);
     writer.close();
     reader.close();

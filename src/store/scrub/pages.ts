@@ -1,16 +1,13 @@
-import { join } from "node:path";
-import { faultShownBy, startChild, unexplained } from "../child.js";
-import { dataFile } from "../directory.js";
-import { damaged } from "../header.js";
+import { setImmediate as turn } from "node:timers/promises";
+import { throwIfAborted } from "../../core/errors.js";
+import type { Environment } from "../environment.js";
+import { treeNames } from "../trees.js";
 
-/**
- * Has a child process read every page that the trees use: a damaged one kills the child and not this process. Throws
- * CACHE_CORRUPT, and INTERRUPTED.
- */
-export async function probePages(directory: string, signal: AbortSignal | undefined): Promise<void> {
-  const end = await startChild("probe-walk.js", [directory], signal);
-  if (end.status === 0) return;
-  const path = join(directory, dataFile);
-  const fault = faultShownBy(end);
-  throw fault === undefined ? unexplained(`examining ${path}`, end) : damaged(path, fault);
+/** Has every page that the trees use looked at, before LMDB follows what they say. Throws CACHE_CORRUPT, and INTERRUPTED. */
+export async function examinePages(environment: Environment, signal: AbortSignal | undefined): Promise<void> {
+  for (const name of treeNames) {
+    throwIfAborted(signal);
+    environment.examineAll(name);
+    await turn();
+  }
 }

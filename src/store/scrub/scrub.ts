@@ -12,7 +12,7 @@ import { isWhole } from "../whole.js";
 import { contentCheck, contentKinds } from "./content.js";
 import type { RowCheck } from "./fault.js";
 import { indexChecks } from "./indexes.js";
-import { probePages } from "./pages.js";
+import { examinePages } from "./pages.js";
 import { recordChecks } from "./records.js";
 import { closureChecks } from "./references.js";
 import { type ScrubFinding, Suspects } from "./suspects.js";
@@ -79,7 +79,7 @@ export class Scrub {
   /** Throws INTERRUPTED, CACHE_CORRUPT when the database itself cannot be read, and CACHE_FULL when there is no room to repair. */
   async run(): Promise<ScrubReport> {
     const { signal, bringBack } = this.#options;
-    await this.#timed("pages", () => probePages(this.#environment.directory, signal));
+    await this.#timed("pages", () => examinePages(this.#environment, signal));
     for (const kind of contentKinds)
       await this.#timed(contentTrees[kind], () => this.#check([contentCheck(kind)]));
     await this.#timed("records", () => this.#check(recordChecks));

@@ -1,5 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
-import { BpfcacheError, throwIfAborted } from "../../core/errors.js";
+import { throwIfAborted } from "../../core/errors.js";
 import type { Environment } from "../environment.js";
 import type { TreeName } from "../trees.js";
 
@@ -13,7 +13,6 @@ export type Look = (key: Buffer) => number;
 /**
  * Walks through a tree in slices of about a mebibyte or a hundred rows. Each sees a snapshot of its own, and between
  * two of them everybody else has a turn: no walk keeps old pages from being used again, and none blocks its process.
- * Throws CACHE_CORRUPT when the tree itself is damaged.
  */
 export async function walk(
   environment: Environment,
@@ -31,7 +30,6 @@ export async function walk(
       const keys = environment.tree(tree).keysAfter(empty, after, limit);
       let [rows, bytes] = [0, 0];
       for (const key of keys) {
-        requireOrder(environment, tree, after, key);
         bytes += look(key);
         rows++;
         after = key;
@@ -44,14 +42,4 @@ export async function walk(
     });
     await turn();
   }
-}
-
-/** Damaged keys are out of order, and are not found where they are looked for: that cannot be mended row by row. */
-function requireOrder(environment: Environment, tree: TreeName, last: Buffer | undefined, key: Buffer): void {
-  if ((last === undefined || Buffer.compare(last, key) < 0) && environment.tree(tree).finds(key)) return;
-  throw new BpfcacheError(
-    "CACHE_CORRUPT",
-    `the database in ${environment.directory} is damaged: the rows of the tree ${tree} are out of order`,
-    { hint: "Move the directory aside and prefetch again: a cache can always be rebuilt." },
-  );
 }
