@@ -1,7 +1,8 @@
 import { publishOnly } from "./core/channels.js";
 import { parseDigest } from "./core/digest.js";
 import { hostPlatform, normalizePlatform, type Platform, parsePlatform } from "./core/platform.js";
-import { parseReference, type Reference } from "./core/reference.js";
+import { parseReference } from "./core/reference.js";
+import { remembering } from "./core/remembering.js";
 import type { Bytecode, BytecodeDescription, BytecodeOptions } from "./store/bytecode.js";
 import type { CachedImage, ImageDetails } from "./store/catalog.js";
 import type { ListFilter } from "./store/list.js";
@@ -22,7 +23,7 @@ export interface ReadOptions extends BytecodeOptions {
   readonly platform?: string | Platform | undefined;
 }
 
-const maxReferencesKept = 256;
+const platformNamed = remembering(parsePlatform);
 
 /**
  * The read-only view of a cache, for loaders: no network code is loaded, nothing is written, and no reader ever
@@ -31,8 +32,7 @@ const maxReferencesKept = 256;
 export class BytecodeReader {
   readonly #store: ReadOnlyStore;
   readonly #trust: Trust | undefined;
-  /** A loader asks for the same few again and again. */
-  readonly #references = new Map<string, Reference>();
+  readonly #parse = remembering(parseReference);
 
   /** @internal Use `openReader`. */
   constructor(store: ReadOnlyStore, trust?: Trust) {
@@ -101,15 +101,6 @@ export class BytecodeReader {
     this.#store.close();
   }
 
-  #parse(text: string): Reference {
-    const known = this.#references.get(text);
-    if (known !== undefined) return known;
-    const reference = parseReference(text);
-    if (this.#references.size >= maxReferencesKept) this.#references.clear();
-    this.#references.set(text, reference);
-    return reference;
-  }
-
   [Symbol.dispose](): void {
     this.close();
   }
@@ -142,5 +133,5 @@ export function publishRead({ reference, digest, size }: BytecodeDescription): v
 /** @internal */
 export function platformOf(platform: string | Platform | undefined): Platform {
   if (platform === undefined) return hostPlatform();
-  return typeof platform === "string" ? parsePlatform(platform) : normalizePlatform(platform);
+  return typeof platform === "string" ? platformNamed(platform) : normalizePlatform(platform);
 }

@@ -12,6 +12,8 @@ const maxPathLength = 255;
 
 /** An image's name: `host/repository[:tag][@digest]`. Made only by `parseReference`; `toString` gives the canonical form. */
 export class Reference {
+  readonly #text: string;
+
   private constructor(
     /** Registry as named, lower case, with its port if one was given: `quay.io`, `localhost:5000`, `[::1]:5000`. */
     readonly host: string,
@@ -20,7 +22,9 @@ export class Reference {
     readonly tag: string | undefined,
     /** When present it alone decides what is fetched and served; the tag is then only a remark. */
     readonly digest: Digest | undefined,
-  ) {}
+  ) {
+    this.#text = `${host}/${repository}${tag === undefined ? "" : `:${tag}`}${digest === undefined ? "" : `@${digest}`}`;
+  }
 
   /** @internal Only for `parseReference`. */
   static of(
@@ -38,9 +42,7 @@ export class Reference {
   }
 
   toString(): string {
-    const tag = this.tag === undefined ? "" : `:${this.tag}`;
-    const digest = this.digest === undefined ? "" : `@${this.digest}`;
-    return `${this.name}${tag}${digest}`;
+    return this.#text;
   }
 }
 

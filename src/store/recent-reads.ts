@@ -18,6 +18,8 @@ export interface ChosenObject {
 }
 
 interface Remembered extends ChosenObject {
+  readonly platform: Platform;
+  readonly choice: ObjectChoice;
   readonly key: Buffer;
   readonly row: Buffer;
 }
@@ -29,7 +31,9 @@ interface Remembered extends ChosenObject {
  */
 export class RecentReads {
   readonly #environment: Environment;
-  readonly #remembered = new Map<string, Remembered>();
+  /** By reference, for whatever platforms and objects were asked for under it. */
+  readonly #remembered = new Map<string, Remembered[]>();
+  #count = 0;
 
   constructor(environment: Environment) {
     this.#environment = environment;
@@ -45,8 +49,9 @@ export class RecentReads {
     choice: ObjectChoice,
     requireTrusted?: RequireTrusted,
   ): ChosenObject | undefined {
-    const name = `${reference} ${formatPlatform(platform)}\0${choice.object ?? ""}\0${choice.program ?? ""}`;
-    const known = this.#remembered.get(name);
+    const known = this.#remembered
+      .get(reference.toString())
+      ?.find((read) => isSamePlatform(read.platform, platform) && isSameChoice(read.choice, choice));
     if (known !== undefined && this.#environment.tree("refs").holds(known.key, known.row)) {
       requireTrusted?.(reference, rootDigestOf(known.record));
       return known;
@@ -62,14 +67,31 @@ export class RecentReads {
     requireTrusted?.(reference, rootDigestOf(record));
     const object = chooseObject(reference, record.objects, platform, choice);
     const chosen = { record, object, objectKey: digestKey(object.digest) };
-    if (row !== undefined) this.#remember(name, { ...chosen, key, row });
+    if (row !== undefined) {
+      // The caller's own may change.
+      const asked = { platform, choice: { object: choice.object, program: choice.program } };
+      this.#remember(reference.toString(), known, { ...chosen, ...asked, key, row });
+    }
     return chosen;
   }
 
-  #remember(name: string, read: Remembered): void {
+  #remember(reference: string, former: Remembered | undefined, read: Remembered): void {
     for (const program of read.object.programs) Object.freeze(program);
     Object.freeze(read.object.programs); // It is handed out at every read.
-    if (this.#remembered.size >= maxRemembered) this.#remembered.clear();
-    this.#remembered.set(name, read);
+    if (this.#count >= maxRemembered) {
+      this.#remembered.clear();
+      this.#count = 0;
+    }
+    const others = this.#remembered.get(reference)?.filter((other) => other !== former) ?? [];
+    this.#remembered.set(reference, [...others, read]);
+    if (former === undefined) this.#count++;
   }
+}
+
+function isSamePlatform(one: Platform, other: Platform): boolean {
+  return one.architecture === other.architecture && one.variant === other.variant && one.os === other.os;
+}
+
+function isSameChoice(one: ObjectChoice, other: ObjectChoice): boolean {
+  return one.object === other.object && one.program === other.program;
 }

@@ -76,6 +76,21 @@ describe("what has been read before", () => {
     expect(asked).toEqual([read.rootDigest]);
   });
 
+  it("is told apart by the object that is chosen, also when the caller's options change", async () => {
+    await seed(directory, imageOf("first", "second"));
+    const choice = { program: "first" };
+    const programs = ["first", "second", "first", "second"].map((program) => {
+      choice.program = program;
+      return store.objects.read(reference, amd64, choice).programs.map(({ name }) => name);
+    });
+    expect(programs).toEqual([["first"], ["second"], ["first"], ["second"]]);
+  });
+
+  it("is told apart by the platform", () => {
+    readOften();
+    expect(codeOf(() => store.objects.read(reference, parsePlatform("linux/arm64"), {}))).toBe("NOT_CACHED");
+  });
+
   it("is found damaged as soon as it is", () => {
     readOften();
     const environment = Environment.open({ directory });
