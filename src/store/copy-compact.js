@@ -7,14 +7,14 @@
 // Prints the number of the last transaction before the copy was begun: while it is the newest one, the copy is exact.
 // Exits with 20 when LMDB finds fault with the content, with 28 when there is no room.
 import { closeSync, fsyncSync, openSync, readSync, writeSync } from "node:fs";
-import { open } from "lmdb";
-import { numberOf, openOnNewest } from "./newest-transaction.js";
+import { openAsClass } from "lmdb";
+import { numberOf, openEnvironment } from "./lock-file.js";
 
 const [from = "", to = ""] = process.argv.slice(2);
 const binary = { encoding: /** @type {const} */ ("binary"), keyEncoding: /** @type {const} */ ("binary") };
 process.umask(0o077);
 try {
-  const { root } = openOnNewest(from, () => open({ path: from, readOnly: true, noSubdir: false, ...binary }));
+  const { root } = openEnvironment(openAsClass, { path: from, readOnly: true, noSubdir: false, ...binary });
   const newest = numberOf(root);
   await root.backup(to, true);
   fillFirstMetaPage(`${to}/data.mdb`);
@@ -36,7 +36,7 @@ try {
 
 /**
  * LMDB writes the state of a copy into the second meta page, as transaction 1, and leaves the first one empty. With the
- * same in it, nobody finds an empty database who is led to it (see newest-transaction.js).
+ * same in it, nobody finds an empty database who is led to it (see lock-file.js).
  *
  * @param {string} path
  */

@@ -6,15 +6,15 @@ import { dataFile, setFileRights } from "./directory.js";
 import { DamagedPages, databaseFailure } from "./failure.js";
 import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
 import { damaged, pageBytes } from "./header.js";
+import { type LockFile, numberOf, openEnvironment } from "./lock-file.js";
 import { makeDataFile, makeLockFile } from "./new-files.js";
-import { type NewestTransaction, numberOf, openOnNewest } from "./newest-transaction.js";
 import { oldestLookMs } from "./replacement.js";
 import { type KeyRange, PageFile, readTreeNote, type TreeNote } from "./tree-pages.js";
 import { Tree, type TreeName } from "./trees.js";
 import { WriteMeter } from "./write-meter.js";
 
 /** lmdb's CommonJS form is one file, and loads in half the time of its twenty-five modules: a third of what `cat` takes. */
-const { open } = createRequire(import.meta.url)("lmdb") as typeof import("lmdb");
+const { openAsClass } = createRequire(import.meta.url)("lmdb") as typeof import("lmdb");
 
 /**
  * Address space that is reserved at once, no memory. Else lmdb-js doubles the map as the file grows, and keeps every former
@@ -47,7 +47,7 @@ export type Lasting = "for good" | "until the host stops";
 
 interface SharedRoot {
   readonly root: RootDatabase<Buffer, Buffer>;
-  readonly newest: NewestTransaction | undefined;
+  readonly lockFile: LockFile | undefined;
   readonly identity: FileIdentity | undefined;
   users: number;
   isClosed: boolean;
@@ -175,11 +175,11 @@ export class Handle {
     }
   }
 
-  /** That the transaction goes on from the newest state, which cannot change meanwhile. See `NewestTransaction`. */
+  /** That the transaction goes on from the newest state, which cannot change meanwhile. See `LockFile`. */
   #requireNewest(): void {
-    const { root, newest } = this.#shared;
+    const { root, lockFile } = this.#shared;
     if (root.getWriteTxnId() === numberOf(root) + 1) return;
-    newest?.write(numberOf(root));
+    lockFile?.write(numberOf(root));
     throw begunOnOlder;
   }
 
@@ -293,10 +293,10 @@ function close(shared: SharedRoot): void {
   if (identity !== undefined && readOnlyRoots.get(identity) === shared) readOnlyRoots.delete(identity);
   // The environment is synchronous throughout: nothing is queued, so the returned promise has nothing to wait for.
   void shared.root.close();
-  shared.newest?.close();
+  shared.lockFile?.close();
 }
 
-function openRoot(directory: string, readOnly: boolean): Pick<SharedRoot, "root" | "newest"> {
+function openRoot(directory: string, readOnly: boolean): Pick<SharedRoot, "root" | "lockFile"> {
   const options = {
     path: directory,
     readOnly,
@@ -311,7 +311,7 @@ function openRoot(directory: string, readOnly: boolean): Pick<SharedRoot, "root"
     permissionsMode: 0o600, // Not in lmdb's types; without it the files are 0644. See setFileRights.
   };
   try {
-    return openOnNewest(directory, () => open<Buffer, Buffer>(options));
+    return openEnvironment(openAsClass, options);
   } catch (error) {
     throw databaseFailure(error, directory);
   }

@@ -4,11 +4,11 @@
 import { writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";
-import { openOnNewest } from "./newest-transaction.js";
+import { openEnvironment } from "./lock-file.js";
 import { PageFile, readTreeNote } from "./tree-pages.js";
 
 /** As in handle.ts: its CommonJS form loads in half the time. */
-const { open } = /** @type {typeof import("lmdb")} */ (createRequire(import.meta.url)("lmdb"));
+const { openAsClass } = /** @type {typeof import("lmdb")} */ (createRequire(import.meta.url)("lmdb"));
 
 const [directory = ""] = process.argv.slice(2);
 const binary = { encoding: /** @type {const} */ ("binary"), keyEncoding: /** @type {const} */ ("binary") };
@@ -25,7 +25,7 @@ try {
 
 function walk() {
   const options = { path: directory, readOnly: true, noSubdir: false, maxDbs: 64, ...binary };
-  const { root } = openOnNewest(directory, () => open(options));
+  const { root } = openEnvironment(openAsClass, options);
   // The root's own keys are the names of the trees. Where the file ends within the root's page, what lacks of that reads
   // as zeros: it has no names then, and counts them.
   const names = [...root.getKeys()];

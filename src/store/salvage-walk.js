@@ -6,13 +6,13 @@
 //
 // Keys and values are in base64, with a space between them.
 import { writeSync } from "node:fs";
-import { open } from "lmdb";
-import { openOnNewest } from "./newest-transaction.js";
+import { openAsClass } from "lmdb";
+import { openEnvironment } from "./lock-file.js";
 
 const [directory = "", name = ""] = process.argv.slice(2);
 const binary = { encoding: /** @type {const} */ ("binary"), keyEncoding: /** @type {const} */ ("binary") };
 const options = { path: directory, readOnly: true, noSubdir: false, maxDbs: 64, ...binary };
-const { root } = openOnNewest(directory, () => open(options));
+const { root } = openEnvironment(openAsClass, options);
 const tree = root.openDB({ name, ...binary });
 for (const { key, value } of tree.getRange())
   print(`${/** @type {Buffer} */ (key).toString("base64")} ${value.toString("base64")}\n`);

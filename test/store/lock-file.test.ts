@@ -74,6 +74,24 @@ it("a number beyond the newest, of the files that were there before, is lowered 
   expect(numberInLockFile()).toBe(environment.lastTransaction);
 });
 
+it("mutexes that the last one to close it has destroyed are made again by who opens it", () => {
+  const destroy = `
+    const fs = require("node:fs");
+    const file = fs.openSync(process.argv[1], "r+");
+    const bytes = Buffer.alloc(256);
+    fs.readSync(file, bytes, 0, bytes.length, 0);
+    // Robust, and shared by processes: that is how glibc marks those that are made.
+    for (let at = 0; at < bytes.length; at += 8)
+      if (bytes.readUInt32LE(at) === 0x90) fs.writeSync(file, Buffer.alloc(4, 0xff), 0, 4, at);`;
+  execFileSync(process.execPath, ["-e", destroy, directory.join("lock.mdb")]);
+  expect(() => put("fourth")).toThrow(expect.objectContaining({ code: "CACHE_CORRUPT" }));
+  const another = Environment.open({ directory: directory.path });
+  another.commit(() => another.tree("meta").put(Buffer.from("fourth"), Buffer.from("put")));
+  another.close();
+  put("first");
+  expect(names()).toEqual(["first", "second", "third", "fourth"]);
+});
+
 it.each([1, 2, 9, 10])(
   "a compact copy is whole for readers that are led to %i transactions later",
   async (by) => {
