@@ -123,9 +123,9 @@ describe("a damaged data file", () => {
           .join(", ")}; ` + `${tally.complaints.length} complaints`,
       );
       expect(tally.complaints).toEqual([]);
-      // LMDB trusts its pages; what the header check and the probe cannot see may kill, but not often.
+      // LMDB trusts the pages that lead it to a single row, and those that it writes on: they may kill, but seldom.
       const died = Object.entries(tally.counts).filter(([what]) => what.includes(" died: "));
-      expect(died.reduce((sum, [, count]) => sum + count, 0)).toBeLessThanOrEqual(Math.ceil(times * 0.2));
+      expect(died.reduce((sum, [, count]) => sum + count, 0)).toBeLessThanOrEqual(Math.ceil(times * 0.02));
     },
     4 * 3_600_000,
   );
