@@ -1,3 +1,5 @@
+const mostKept = 256;
+
 /** The same function, which knows what it has made of the last texts: a loader asks for the same few again and again. */
 export function remembering<T>(parse: (text: string) => T): (text: string) => T {
   const known = new Map<string, T>();
@@ -10,5 +12,3 @@ export function remembering<T>(parse: (text: string) => T): (text: string) => T 
     return parsed;
   };
 }
-
-const mostKept = 256;

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, realpathSync, rmdirSync, statfsSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { blockFor } from "../core/block-for.js";
 import { BpfcacheError, codeOf } from "../core/errors.js";
 import { namesIn } from "../store/files.js";
 import { removeIfEmpty, unlinkIfThere } from "./unlink.js";
@@ -16,7 +17,6 @@ const ownRoot = join(bpffs, "bpfcache");
 /** How long something may be pinned behind our back while a directory is removed. */
 const removalMs = 5_000;
 const pauseMs = 2;
-const pause = new Int32Array(new SharedArrayBuffer(4));
 
 /** The directory of one load: `programs` and `maps` are in it, as the loader makes them. */
 export class LoadDirectory {
@@ -96,7 +96,7 @@ export class LoadDirectory {
       }
       if (removeIfEmpty(this.path)) break;
       if (Date.now() < deadline) {
-        Atomics.wait(pause, 0, 0, pauseMs);
+        blockFor(pauseMs);
         continue;
       }
       throw new BpfcacheError("TOOL_FAILED", `${this.path} cannot be removed: something else is in it`);

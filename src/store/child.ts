@@ -59,7 +59,7 @@ export async function startChild(program: string, args: readonly string[]): Prom
     const [stdout, [status, signal]] = await Promise.all([text(child.stdout), closed]);
     return { status, signal, isTimedOut: false, stdout };
   } catch (error) {
-    throw error instanceof BpfcacheError ? error : notStarted(error);
+    throw notStarted(error);
   }
 }
 

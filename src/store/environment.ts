@@ -66,7 +66,6 @@ export class Environment {
   readonly #ofCaller = new WeakSet<Error>();
   /** How many calls of `commit` and `snapshot` are under way, one within the other. */
   #depth = 0;
-  #isCommitting = false;
   #isReading = false;
   #isClosed = false;
 
@@ -134,7 +133,7 @@ export class Environment {
   commit<T>(write: () => T, lasting: Lasting = "for good"): T {
     this.#requireOpen();
     requireNoView();
-    if (this.#isCommitting) return write();
+    if (this.#handle.isWriting) return write();
     return this.#within(() => {
       this.#mark?.bringToDisk();
       for (;;) {
@@ -161,7 +160,7 @@ export class Environment {
     this.#requireOpen();
     requireNoView();
     // Within another snapshot it is part of that one, which would not be one state if this moved on.
-    if (this.#isCommitting || this.#isReading) return read();
+    if (this.#handle.isWriting || this.#isReading) return read();
     return this.#within(() => {
       for (let attempt = 1; ; attempt++) {
         try {
@@ -265,14 +264,9 @@ export class Environment {
     const result = this.#handle.transaction(() => {
       if (!this.#mayWrite()) throw new Replaced();
       refuseNewer(schemaOf(this) ?? schemaVersion, this.directory);
-      this.#isCommitting = true;
-      try {
-        const written = write();
-        ended = this.alongCommit?.() ?? ended;
-        return written;
-      } finally {
-        this.#isCommitting = false;
-      }
+      const written = write();
+      ended = this.alongCommit?.() ?? ended;
+      return written;
     }, lasting);
     ended();
     return result;

@@ -3,13 +3,13 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
 import { dataFile, setFileRights } from "./directory.js";
-import { DamagedPages, databaseFailure } from "./failure.js";
+import { databaseFailure } from "./failure.js";
 import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
 import { damaged, pageBytes } from "./header.js";
+import { LivePages } from "./live-pages.js";
 import { type LockFile, numberOf, openEnvironment } from "./lock-file.js";
 import { makeDataFile, makeLockFile } from "./new-files.js";
 import { oldestLookMs } from "./replacement.js";
-import { type KeyRange, PageFile, readTreeNote, type TreeNote } from "./tree-pages.js";
 import { Tree, type TreeName } from "./trees.js";
 import { WriteMeter } from "./write-meter.js";
 
@@ -70,8 +70,8 @@ export class Handle {
   readonly #shared: SharedRoot;
   readonly #trees = new Map<TreeName, Tree>();
   readonly #meter: WriteMeter;
+  readonly #pages: LivePages;
   #isWriting = false;
-  #pages: PageFile | undefined;
   #readersCheckedAt = Date.now();
   /** In milliseconds of `performance.now()`. */
   #foundCurrentAt = Number.NEGATIVE_INFINITY;
@@ -83,6 +83,7 @@ export class Handle {
     this.#dataPath = join(directory, dataFile);
     this.#file = statSync(this.#dataPath, quietly);
     this.#identity = this.#file && fileIdentity(this.#file);
+    this.#pages = new LivePages(shared.root, this.#dataPath, this.#identity);
   }
 
   /** Opens files that have been examined; it makes those that are missing. */
@@ -119,6 +120,11 @@ export class Handle {
     return this.#foundCurrentAt === now;
   }
 
+  /** Whether a transaction is under way. */
+  get isWriting(): boolean {
+    return this.#isWriting;
+  }
+
   get isClosed(): boolean {
     return this.#shared.isClosed;
   }
@@ -140,7 +146,9 @@ export class Handle {
     // Read-only, lmdb-js answers undefined for a tree that does not exist, whatever its types say.
     const database: Database<Buffer, Buffer> | undefined = root.openDB<Buffer, Buffer>(name, binary);
     if (database === undefined) return undefined;
-    const tree = new Tree(database, this.#meter, (range) => this.#requireSound(name, range));
+    const tree = new Tree(database, this.#meter, (range) => {
+      if (!this.#isWriting) this.#pages.requireSound(name, range);
+    });
     this.#trees.set(name, tree);
     return tree;
   }
@@ -192,39 +200,9 @@ export class Handle {
     return free + Math.max(0, fileBytes - this.liveBytes([...this.#trees.keys()]));
   }
 
-  /**
-   * Has all pages of a tree read and examined, and all values read. Only inside a snapshot. Throws like a walk through them,
-   * and what the disk says.
-   */
+  /** Looks at all pages of a tree, and reads all its values. Only inside a snapshot. Throws like a walk through them. */
   examineAll(name: TreeName): void {
-    this.#requireNoFault(name, (pages, note) => pages.faultOfAll(note));
-  }
-
-  /**
-   * LMDB follows what pages say of each other, and ends the process when one that a walk comes to is none of the tree's
-   * (mdb.c, mdb_cursor_next). So they are looked at first. What a transaction has changed is in no file yet, and is not.
-   */
-  #requireSound(name: TreeName, range: KeyRange | undefined): void {
-    if (!this.#isWriting) this.#requireNoFault(name, (pages, note) => pages.faultOf(note, range));
-  }
-
-  #requireNoFault(name: TreeName, faultIn: (pages: PageFile, note: TreeNote) => string | undefined): void {
-    const note = this.#shared.root.getBinary(Buffer.from(`${name}\0`));
-    const pages = this.#openPages();
-    if (note === undefined || pages === undefined) return;
-    const fault = faultIn(pages, readTreeNote(note));
-    if (fault !== undefined) throw new DamagedPages(`in the tree ${name}, ${fault}`);
-  }
-
-  /** Undefined when the file has just been replaced: then what is read from is no file in the directory. */
-  #openPages(): PageFile | undefined {
-    if (this.#pages !== undefined) return this.#pages;
-    if (!this.isCurrent) return undefined;
-    const pages = new PageFile(this.#dataPath, this.#counts().pageSize);
-    const { dev, ino } = pages.identity;
-    if (ino === this.#file?.ino && dev === this.#file.dev) this.#pages = pages;
-    else pages.close();
-    return this.#pages;
+    this.#pages.examineAll(name);
   }
 
   /** Moves on to the newest state. */
@@ -261,8 +239,7 @@ export class Handle {
   }
 
   close(): void {
-    this.#pages?.close();
-    this.#pages = undefined;
+    this.#pages.close();
     if (this.#shared.isClosed) return;
     this.#shared.users--;
     if (this.#shared.users === 0) close(this.#shared);

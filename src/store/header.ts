@@ -1,5 +1,7 @@
 import { closeSync, fstatSync, openSync, readSync } from "node:fs";
+import { blockFor } from "../core/block-for.js";
 import { BpfcacheError, codeOf } from "../core/errors.js";
+import { branchPage, kindOf, leafPage, maxDepth, readTreeNote, type TreeNote } from "./tree-pages.js";
 
 /** Of the databases that are made here; others may have been made with another size. */
 export const pageBytes = 4096;
@@ -7,11 +9,9 @@ export const pageBytes = 4096;
 const headerBytes = 64 * 1024;
 const magic = 0xbeefc0de;
 const dataVersion = 2;
-const branchPageFlag = 0x01;
-const leafPageFlag = 0x02;
 const metaPageFlag = 0x08;
 const integerKeyFlag = 0x08;
-const noPage = -1n;
+const noPage = -1;
 
 /**
  * What the header says of a data file. `short`: the newest state counts more pages than the file has. That is what
@@ -36,7 +36,7 @@ export function checkDataFile(path: string): HeaderFinding {
     const found = inspect(path);
     if (typeof found === "string") return found;
     if (look === looks) throw damaged(path, found.fault);
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pauseMs);
+    blockFor(pauseMs);
   }
 }
 
@@ -91,11 +91,6 @@ interface Meta {
   readonly page: Buffer;
 }
 
-interface Root {
-  readonly page: bigint;
-  readonly depth: number;
-}
-
 function inspectHeader(file: number, fileSize: number): HeaderFinding | Fault {
   const header = readAt(file, 0, Math.min(headerBytes, fileSize));
   if (header.length < 512) return { fault: "it is too short to be a database" };
@@ -115,9 +110,9 @@ function inspectHeader(file: number, fileSize: number): HeaderFinding | Fault {
   // What the older one says of its trees is not looked at: when a meta page cannot be written, LMDB gives it its former
   // number back, and leaves the rest.
   for (const tree of treesOfMeta) {
-    const root = readTree(newest, tree);
-    if (root === undefined) return { fault: `what it says of ${tree.name} is impossible` };
-    if (root.depth > 0 && !isRoot(readAt(file, Number(root.page) * pageSize, 24), root))
+    const note = readTreeNote(newest.page.subarray(tree.at));
+    if (!isPossible(note, newest, tree)) return { fault: `what it says of ${tree.name} is impossible` };
+    if (note.depth > 0 && !isRoot(readAt(file, note.root * pageSize, 24), note))
       return { fault: "the root of a tree is not one" };
   }
   return "sound";
@@ -139,36 +134,30 @@ function readMeta(header: Buffer, turn: 0n | 1n, pageSize: number): Meta | Fault
   return { lastPage, transaction, page };
 }
 
-/** No tree is deeper: with two keys in a page it would have as many pages as a disk has. */
-const maxDepth = 32;
-
 /** Of a page of the largest size: each takes its place among the others' and eight bytes more. */
-const maxEntries = 4_096n;
+const maxEntries = 4_096;
 
-function readTree(
-  { page: meta, lastPage }: Meta,
+function isPossible(
+  { depth, branchPages, leafPages, overflowPages, entries, root }: TreeNote,
+  { lastPage, page }: Meta,
   { at, flags, isCounted }: (typeof treesOfMeta)[number],
-): Root | undefined {
-  const tree = meta.subarray(at);
-  const depth = tree.readUInt16LE(6);
-  const entries = tree.readBigUInt64LE(32);
-  const page = tree.readBigInt64LE(40);
-  const pages = [8, 16, 24].reduce((sum, offset) => sum + tree.readBigUInt64LE(offset), 0n);
-  const isEmpty = page === noPage;
-  const isPossible =
-    (tree.readUInt16LE(4) & 0xff) === flags &&
+): boolean {
+  const pages = branchPages + leafPages + overflowPages;
+  const isEmpty = root === noPage;
+  return (
+    (page.readUInt16LE(at + 4) & 0xff) === flags &&
     isEmpty === (depth === 0) &&
     depth <= maxDepth &&
-    (isEmpty || (page > 1n && page <= lastPage)) &&
-    (!isCounted || (pages <= lastPage && entries <= pages * maxEntries));
-  return isPossible ? { page, depth } : undefined;
+    (isEmpty || (root > 1 && root <= lastPage)) &&
+    (!isCounted || (pages <= lastPage && entries <= pages * maxEntries))
+  );
 }
 
 /** A tree of one page is a leaf. */
-function isRoot(bytes: Buffer, { page, depth }: Root): boolean {
-  const flag = depth === 1 ? leafPageFlag : branchPageFlag;
+function isRoot(bytes: Buffer, { root, depth }: TreeNote): boolean {
   const [lower, upper] = [bytes.readUInt16LE(20), bytes.readUInt16LE(22)];
-  return bytes.readBigUInt64LE(0) === page && (bytes.readUInt16LE(18) & flag) !== 0 && lower <= upper;
+  const kind = depth === 1 ? leafPage : branchPage;
+  return bytes.readBigUInt64LE(0) === BigInt(root) && kindOf(bytes) === kind && lower <= upper;
 }
 
 function readAt(file: number, position: number, bytes: number): Buffer {
@@ -187,8 +176,8 @@ export function emptyData(): Buffer {
     page.writeUInt32LE(dataVersion, 28);
     page.writeUInt32LE(pageBytes, 48);
     page.writeUInt16LE(integerKeyFlag, 52); // Of the tree of free pages.
-    page.writeBigInt64LE(noPage, 88); // Its root, and that of the tree of trees.
-    page.writeBigInt64LE(noPage, 136);
+    page.writeBigInt64LE(BigInt(noPage), 88); // Its root, and that of the tree of trees.
+    page.writeBigInt64LE(BigInt(noPage), 136);
     page.writeBigUInt64LE(1n, 144); // The last page in use.
   }
   return pages;

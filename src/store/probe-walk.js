@@ -1,6 +1,6 @@
 // @ts-check
 // Run by probe.ts as a process of its own, from src and from dist alike: hence JavaScript. Looks at every page
-// of every tree and exits with 0; with 20, saying why, when LMDB finds fault; or dies trying.
+// of every tree and exits with 0; with 20, saying why, when one is damaged; or dies trying, for to open it may kill.
 import { writeSync } from "node:fs";
 import { createRequire } from "node:module";
 import { join } from "node:path";

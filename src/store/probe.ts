@@ -9,7 +9,8 @@ const shortestTimeoutMs = 60_000;
 const bytesPerMs = 2_000;
 
 /**
- * Has a child process read every page that the trees use: what damage there is kills the child and not its parent.
+ * Has a child process open the environment and look at every page that the trees use: what damage kills at the opening,
+ * kills the child and not its parent.
  * Throws CACHE_CORRUPT. It costs a process's start and a walk through the data, so only what the header leaves open
  * is asked.
  */

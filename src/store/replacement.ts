@@ -1,5 +1,6 @@
 import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { blockFor } from "../core/block-for.js";
 import { BpfcacheError, codeOf } from "../core/errors.js";
 import { dataFile, lockFile, makeDirectoryWithin } from "./directory.js";
 import {
@@ -103,7 +104,7 @@ function claimOf(directory: string, owner: string, plan: Plan): Claim {
   return {
     plan,
     release() {
-      if (dataIdentity(directory) !== plan.data) pause(2 * oldestLookMs);
+      if (dataIdentity(directory) !== plan.data) blockFor(2 * oldestLookMs);
       const made = join(directory, temporaryName(claimName, owner));
       try {
         renameSync(join(directory, claimName), made);
@@ -135,7 +136,7 @@ export function waitForReplacement(
     const abandoned = takeOver(directory, mayFinish);
     if (abandoned !== undefined) finish(abandoned);
     else if (Date.now() > deadline) throw stillClaimed(directory);
-    else pause(pollMs);
+    else blockFor(pollMs);
   }
 }
 
@@ -166,10 +167,6 @@ function stillClaimed(directory: string): BpfcacheError {
   return new BpfcacheError("CACHE_BUSY", `the files in ${directory} are being replaced by another process`, {
     hint: `Try again. If no process does that, of another container say, remove ${join(directory, claimName)}.`,
   });
-}
-
-function pause(milliseconds: number): void {
-  Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, milliseconds);
 }
 
 function isOneOf(error: unknown, ...codes: readonly string[]): boolean {

@@ -6,14 +6,15 @@ import { closeSync, fstatSync, openSync, readSync } from "node:fs";
 // MDB_ovpage, MDB_db).
 const pageHeaderBytes = 24;
 const nodeHeaderBytes = 8;
-const branchFlag = 0x01;
-const leafFlag = 0x02;
-const overflowFlag = 0x04;
+const overflowPage = 0x04;
 const kindFlags = 0xff;
 const isOnOverflowPages = 0x01;
 const overflowNoteBytes = 24;
 /** No tree is deeper: with two keys in a page it would have as many pages as a disk has. */
-const maxDepth = 32;
+export const maxDepth = 32;
+/** Kinds of pages. */
+export const branchPage = 0x01;
+export const leafPage = 0x02;
 const readAtOnceBytes = 1024 * 1024;
 
 /**
@@ -25,7 +26,7 @@ const readAtOnceBytes = 1024 * 1024;
  * @property {number} leafPages
  * @property {number} overflowPages
  * @property {number} entries
- * @property {number} root
+ * @property {number} root -1 when it is empty
  */
 
 /**
@@ -46,7 +47,7 @@ export function readTreeNote(bytes) {
     leafPages: number(16),
     overflowPages: number(24),
     entries: number(32),
-    root: number(40),
+    root: Number(bytes.readBigInt64LE(40)),
   };
 }
 
@@ -182,7 +183,7 @@ class TreeWalk {
     const page = this.#file.page(number, level);
     const isLeaf = level === this.#note.depth - 1;
     if (numberAt(page, 0) !== number) throw new PageFault(`page ${number} says it is another one`);
-    if (kindOf(page) !== (isLeaf ? leafFlag : branchFlag)) throw faultOf(page, "is of another kind");
+    if (kindOf(page) !== (isLeaf ? leafPage : branchPage)) throw faultOf(page, "is of another kind");
     const [lower, upper] = [page.readUInt16LE(20), page.readUInt16LE(22)];
     const isPossible =
       lower % 2 === 0 &&
@@ -244,7 +245,7 @@ class TreeWalk {
     const header = this.#file.overflowHeader(first);
     const isPossible =
       numberAt(header, 0) === first &&
-      kindOf(header) === overflowFlag &&
+      kindOf(header) === overflowPage &&
       header.readUInt32LE(20) === pages &&
       pageHeaderBytes + bytes <= pages * page.length;
     if (!isPossible) throw new PageFault(`page ${first} is not the value that it is said to be`);
@@ -261,8 +262,8 @@ function faultOf(page, what) {
   return new PageFault(`page ${numberAt(page, 0)} ${what}`);
 }
 
-/** @param {Buffer} page */
-function kindOf(page) {
+/** What kind of page it is, which its header tells. @param {Buffer} page */
+export function kindOf(page) {
   return page.readUInt16LE(18) & kindFlags;
 }
 

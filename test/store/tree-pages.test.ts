@@ -72,7 +72,7 @@ describe("the pages of a tree", () => {
     });
   }
 
-  function change(kind: keyof typeof kinds, edit: (page: Buffer) => void, index = 0): void {
+  function change(kind: keyof typeof kinds, edit: (page: Buffer) => unknown, index = 0): void {
     const number = pagesOf(kind)[index];
     if (number === undefined) throw new Error(`there is no ${kind} page`);
     const page = pageAt(number);
@@ -93,8 +93,8 @@ describe("the pages of a tree", () => {
     }
   }
 
-  const damaged = (fault: RegExp): object =>
-    expect.objectContaining({ code: "CACHE_CORRUPT", message: expect.stringMatching(fault) });
+  const damaged = (fault: string): object =>
+    expect.objectContaining({ code: "CACHE_CORRUPT", message: expect.stringContaining(fault) });
 
   it("are sound as they are written, and read to the last key", () => {
     const keys = attempt(() => reader.tree(tree).keys()) as Buffer[];
@@ -102,81 +102,52 @@ describe("the pages of a tree", () => {
     expect(attempt(() => reader.examineAll(tree))).toBeUndefined();
   });
 
-  it.each<[string, keyof typeof kinds, (page: Buffer) => void, RegExp]>([
-    ["a leaf of zeros", "leaf", (page) => page.fill(0), /says it is another one/],
-    ["a branch of zeros", "branch", (page) => page.fill(0), /says it is another one/],
-    ["a leaf of another number", "leaf", (page) => page.writeUInt8(0xff, 0), /says it is another one/],
-    ["a leaf that is no leaf", "leaf", (page) => page.writeUInt16LE(kinds.overflow, 18), /of another kind/],
-    ["more entries than have room", "leaf", (page) => page.writeUInt16LE(4_000, 20), /impossible bounds/],
-    ["a branch with one entry", "branch", (page) => page.writeUInt16LE(2, 20), /impossible bounds/],
-    [
-      "an entry behind the page",
-      "leaf",
-      (page) => page.writeUInt16LE(4_090, 24),
-      /an entry that is not in it/,
-    ],
-    [
-      "a key that is longer than its page",
-      "leaf",
-      (page) => page.writeUInt16LE(4_000, entry(page, 2) + 6),
-      /an entry that is not in it/,
-    ],
-    [
-      "a value that is longer than its page",
-      "leaf",
-      (page) => page.writeUInt16LE(4_000, entry(page, 2)),
-      /an entry that is not in it/,
-    ],
-    [
-      "an entry without a key",
-      "leaf",
-      (page) => page.writeUInt16LE(0, entry(page, 2) + 6),
-      /an entry without a key/,
-    ],
-    [
-      "an entry of another kind",
-      "leaf",
-      (page) => page.writeUInt16LE(2, entry(page, 2) + 4),
-      /an entry of an impossible kind/,
-    ],
-    [
-      "keys that are out of order",
-      "leaf",
-      (page) => page.writeUInt8(0x7a, entry(page, 1) + 8),
-      /keys out of order/,
-    ],
-    [
-      "a first key that is looked for elsewhere",
-      "leaf",
-      (page) => page.writeUInt8(0x20, entry(page, 0) + 8),
-      /keys out of order/,
-    ],
-    [
-      "a branch that says so of its second page",
-      "branch",
-      (page) => page.writeUInt8(0x7a, entry(page, 1) + 8),
-      /keys out of order/,
-    ],
-    [
-      "a branch that leads out of the file",
-      "branch",
-      (page) => page.writeUInt16LE(0x7fff, entry(page, 1) + 2),
-      /not in the file/,
-    ],
-    [
-      "a branch that leads to a page twice",
-      "branch",
-      (page) => page.writeUIntLE(page.readUIntLE(entry(page, 1), 6), entry(page, 2), 6),
-      /keys out of order/,
-    ],
-    ["a value of zeros", "overflow", (page) => page.fill(0), /is not the value that it is said to be/],
-    [
-      "a value of fewer pages",
-      "overflow",
-      (page) => page.writeUInt32LE(1, 20),
-      /is not the value that it is said to be/,
-    ],
-  ])("tell of %s, and nobody who walks through them dies", (_, kind, edit, fault) => {
+  const zeros = (page: Buffer): unknown => page.fill(0);
+  /** So many bytes of the page, or of an entry of it, say something else. */
+  const say = (at: number, value: number, bytes = 2) => {
+    return (page: Buffer): unknown => page.writeUIntLE(value, at, bytes);
+  };
+  const sayOf = (index: number, at: number, value: number, bytes = 2) => {
+    return (page: Buffer): unknown => page.writeUIntLE(value, entry(page, index) + at, bytes);
+  };
+  const leadTwice = (page: Buffer): unknown =>
+    page.writeUIntLE(page.readUIntLE(entry(page, 1), 6), entry(page, 2), 6);
+
+  const damage: Record<string, Record<string, [keyof typeof kinds, (page: Buffer) => unknown]>> = {
+    "says it is another one": {
+      "a leaf of zeros": ["leaf", zeros],
+      "a branch of zeros": ["branch", zeros],
+      "a leaf of another number": ["leaf", say(0, 0xff, 1)],
+    },
+    "of another kind": { "a leaf that is no leaf": ["leaf", say(18, kinds.overflow)] },
+    "impossible bounds": {
+      "more entries than have room": ["leaf", say(20, 4_000)],
+      "a branch with one entry": ["branch", say(20, 2)],
+    },
+    "an entry that is not in it": {
+      "an entry behind the page": ["leaf", say(24, 4_090)],
+      "a key that is longer than its page": ["leaf", sayOf(2, 6, 4_000)],
+      "a value that is longer than its page": ["leaf", sayOf(2, 0, 4_000)],
+    },
+    "an entry without a key": { "a key of no bytes": ["leaf", sayOf(2, 6, 0)] },
+    "an entry of an impossible kind": { "an entry of another kind": ["leaf", sayOf(2, 4, 2)] },
+    "keys out of order": {
+      "a key that is greater than the next": ["leaf", sayOf(1, 8, 0x7a, 1)],
+      "a first key that is looked for elsewhere": ["leaf", sayOf(0, 8, 0x20, 1)],
+      "a branch that says so of its second page": ["branch", sayOf(1, 8, 0x7a, 1)],
+      "a branch that leads to a page twice": ["branch", leadTwice],
+    },
+    "not in the file": { "a branch that leads out of the file": ["branch", sayOf(1, 2, 0x7fff)] },
+    "is not the value that it is said to be": {
+      "a value of zeros": ["overflow", zeros],
+      "a value of fewer pages": ["overflow", say(20, 1, 4)],
+    },
+  };
+  const cases = Object.entries(damage).flatMap(([fault, kindsOfIt]) =>
+    Object.entries(kindsOfIt).map(([what, [kind, edit]]) => [what, kind, edit, fault] as const),
+  );
+
+  it.each(cases)("tell of %s, and nobody who walks through them dies", (_, kind, edit, fault) => {
     change(kind, edit, kind === "leaf" ? 1 : 0);
     expect(attempt(() => reader.tree(tree).keys())).toEqual(damaged(fault));
     expect(attempt(() => reader.tree(tree).entries())).toEqual(damaged(fault));
@@ -195,9 +166,9 @@ describe("the pages of a tree", () => {
       if (at > 0) page.writeBigUInt64LE(BigInt(pages), at + 16);
       put(number, page);
     }
-    expect(attempt(() => reader.tree(tree).keys().length)).toEqual(damaged(/does not have what it counts/));
+    expect(attempt(() => reader.tree(tree).keys().length)).toEqual(damaged("does not have what it counts"));
     expect(attempt(() => reader.tree(tree).keys(Buffer.from("key 00005")).length)).toBe(10);
-    expect(attempt(() => reader.examineAll(tree))).toEqual(damaged(/the file ends within a value/));
+    expect(attempt(() => reader.examineAll(tree))).toEqual(damaged("the file ends within a value"));
   });
 
   it("are examined by the next who may write, when a reader has met damage, and moved aside", () => {
