@@ -50,6 +50,12 @@ export function databaseFailure(thrown: unknown, directory: string): unknown {
   return thrown;
 }
 
+/** Whether LMDB has found no room for what it had to write. */
+export function isFoundFull(thrown: unknown, directory: string): boolean {
+  const failure = databaseFailure(thrown, directory);
+  return failure !== thrown && failure instanceof BpfcacheError && failure.code === "CACHE_FULL";
+}
+
 /** Whether it is the database that LMDB finds damaged, and no value in it. */
 export function isFoundByLmdb(failure: unknown): boolean {
   return (

@@ -3,7 +3,7 @@ import { createRequire } from "node:module";
 import { join } from "node:path";
 import type { Database, RootDatabase } from "lmdb";
 import { dataFile, setFileRights } from "./directory.js";
-import { databaseFailure } from "./failure.js";
+import { databaseFailure, isFoundFull } from "./failure.js";
 import { dataIdentity, type FileIdentity, fileIdentity } from "./files.js";
 import { damaged, pageBytes } from "./header.js";
 import { LivePages } from "./live-pages.js";
@@ -176,7 +176,10 @@ export class Handle {
           lasting === "for good" ? usualFlags : usualFlags | noMetaSync,
         );
       } catch (error) {
-        if (error !== begunOnOlder) throw error;
+        if (error !== begunOnOlder) {
+          if (isFoundFull(error, this.#directory)) this.#meter.fail();
+          throw error;
+        }
         if (attempt === beginnings)
           throw damaged(this.#dataPath, "no transaction begins on its newest state");
       }

@@ -12,7 +12,11 @@ export class WriteMeter {
   readonly #directory: string;
   /** Undefined when there is plenty. */
   #room: number | undefined;
+  /** How much of it may be used. */
+  #limit = Number.POSITIVE_INFINITY;
   #bytes = 0;
+  /** The last transaction that there seemed to be room for, and was none. */
+  #failed: { readonly needed: number; readonly room: number } | undefined;
 
   constructor(directory: string) {
     this.#directory = directory;
@@ -20,17 +24,32 @@ export class WriteMeter {
 
   /** A transaction begins, which has room for so many bytes. */
   begin(room: number | undefined): void {
-    this.#room = room;
     this.#bytes = 0;
+    this.#room = room;
+    if (room === undefined || room > (this.#failed?.room ?? 0) + changedPagesBytes) this.#failed = undefined;
+    const unlimited = Number.POSITIVE_INFINITY;
+    this.#limit = Math.min(room ?? unlimited, (this.#failed?.needed ?? unlimited) / 2);
+  }
+
+  /**
+   * The transaction has failed, for the disk had no room: some of what is free in the file lies apart, or is held by a
+   * reader. Until there is more of it, nothing is tried that needs half as much.
+   */
+  fail(): void {
+    if (this.#room !== undefined) this.#failed = { needed: this.#needed, room: this.#room };
   }
 
   /** Something is changed, and takes so many bytes. Throws CACHE_FULL. */
   add(bytes: number): void {
     this.#bytes += bytes;
-    const needed = this.#bytes + changedPagesBytes;
-    if (this.#room === undefined || needed <= this.#room) return;
+    const needed = this.#needed;
+    if (needed <= this.#limit) return;
     throw new BpfcacheError("CACHE_FULL", `no space left for the cache in ${this.#directory}`, {
-      hint: `It needs ${needed} bytes, ${this.#room} are free. Free some space; what is cached stays readable.`,
+      hint: `It needs ${needed} bytes, at most ${Math.floor(this.#limit)} can be used. Free some space; what is cached stays readable.`,
     });
+  }
+
+  get #needed(): number {
+    return this.#bytes + changedPagesBytes;
   }
 }

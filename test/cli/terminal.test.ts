@@ -29,11 +29,14 @@ describe.skipIf(noTerminal)(`on a terminal${noTerminal ?? ""}`, () => {
 
   afterAll(() => registry.close());
 
-  /** A prefetch of seven: two are slow, one is refused at first, one breaks off at first, and one is not there. */
+  /**
+   * A prefetch of seven: two are slow, of which one is the last, whatever the others' retries wait for; one is refused at
+   * first, one breaks off at first, and one is not there.
+   */
   async function prefetch(user: User, columns: number): Promise<Screen> {
     registry.repair();
     registry.break({ kind: "blob", path: "org/slow/" }, { stallMs: 1_500 });
-    registry.break({ kind: "blob", path: "org/slower/" }, { stallMs: 2_500 });
+    registry.break({ kind: "blob", path: "org/slower/" }, { stallMs: 4_000 });
     registry.break({ kind: "manifest", path: "org/refused/", times: 2 }, { status: 503 });
     registry.break({ kind: "blob", path: "org/cut/", times: 2 }, { destroyAt: 50_000 });
     const absent = registry.reference("org/absent:v1");
