@@ -44,8 +44,8 @@ export class Decider {
       return { verdict: before, referrers: [] };
     }
     const { decision, found } = await this.decide(root, bytes);
-    emitDecided(onEvent, reference, root, decision);
     const verdict = this.#trust.verdictOf(decision, root);
+    emitDecided(onEvent, reference, root, verdict ?? decision);
     if (verdict === undefined) throw refusal(decision, reference);
     warnIfRefused(verdict, reference, onEvent);
     return { verdict, referrers: found.referrers };

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { BytecodeCache } from "../../src/cache.js";
+import { blockFor } from "../../src/core/block-for.js";
 import type { CacheEvent } from "../../src/core/events.js";
 import { mediaTypes } from "../../src/image/media-types.js";
 import { openReader } from "../../src/reader.js";
@@ -76,6 +77,20 @@ describe("a pull under a policy that asks for a signature", () => {
       verdicts: [{ decision: "accept", policy: pulled.trust?.policy }],
     });
     expect(checkClosure(site.directory)).toEqual([]);
+  });
+
+  it("tells of a decision with the time that is kept, however long it is listened to", async () => {
+    const site = await startSite(image, signedBy(image, key));
+    const cache = await site.open(site.policy([key]));
+    const told: string[] = [];
+    const pulled = await cache.pull(site.reference, {
+      onEvent: (event) => {
+        if (event.event !== "decided") return;
+        told.push(event.decidedAt);
+        blockFor(3);
+      },
+    });
+    expect(told).toEqual([pulled.trust?.decidedAt]);
   });
 
   it("decides once: the second pull sends no request, and the verdict stays as it was", async () => {
