@@ -58,8 +58,8 @@ export class BytecodeReader {
   }
 
   /**
-   * The same without a copy: `use` gets the bytes where they lie in the database. They are valid only until it
-   * returns, so it must be synchronous, must not keep them, and must not read from this cache meanwhile (USAGE). With
+   * The same without a copy of its own: `use` gets the bytes where the next one will get its own. They are valid only until
+   * it returns, so it must be synchronous, must not keep them, and must not read from this cache meanwhile (USAGE). With
    * `globals` there is a copy after all, the one that has their values.
    */
   withBytecode<T>(

@@ -5,14 +5,8 @@ import type { Reference } from "../core/reference.js";
 import { type GlobalValues, setGlobals } from "../image/elf/set-globals.js";
 import type { Environment } from "./environment.js";
 import type { ObjectChoice } from "./lookup.js";
-import { RecentReads } from "./recent-reads.js";
-import {
-  manifestDigestOf,
-  type ObjectEntry,
-  type ProgramEntry,
-  type RootRecord,
-  rootDigestOf,
-} from "./records.js";
+import { type ChosenObject, RecentReads } from "./recent-reads.js";
+import { manifestDigestOf, type ProgramEntry, rootDigestOf } from "./records.js";
 import type { ObjectVerifier } from "./whole.js";
 
 /** What a loader gets to know of the object it was given: the four digests by name, and what is in it. */
@@ -48,12 +42,13 @@ export type RequireTrusted = (reference: Reference, root: Digest) => void;
 
 /**
  * Reads objects for loaders: two gets (reference, then object) in one snapshot, the bytes re-hashed before they are
- * handed out.
+ * handed out. What this process reads again and again, it hands out from its own copy of what it has hashed.
  */
 export class BytecodeAccess {
   readonly #environment: Environment;
   readonly #objects: ObjectVerifier;
   readonly #recent: RecentReads;
+  #scratch: Buffer | undefined;
 
   constructor(environment: Environment, objects: ObjectVerifier) {
     this.#environment = environment;
@@ -68,15 +63,14 @@ export class BytecodeAccess {
     options: BytecodeOptions,
     requireTrusted?: RequireTrusted,
   ): Bytecode {
-    const copy = (view: Uint8Array, description: BytecodeDescription): Bytecode => ({
-      ...description,
-      // With globals it is a copy already.
-      bytes: options.globals === undefined ? Buffer.from(view) : view,
+    return this.#environment.snapshot(() => {
+      const found = this.#find(reference, platform, options, requireTrusted);
+      const bytes = this.#objects.kept(found.object.digest) ?? this.#view(found, reference);
+      return { ...describe(reference, found), bytes: copyOf(bytes, options, reference) };
     });
-    return this.use(reference, platform, options, copy, requireTrusted);
   }
 
-  /** Calls `use` with the bytes where they lie, gone when it returns; with globals, with a copy that has their values. */
+  /** Calls `use` with bytes that are gone when it returns; with globals, with a copy that has their values. */
   use<T>(
     reference: Reference,
     platform: Platform,
@@ -85,16 +79,42 @@ export class BytecodeAccess {
     requireTrusted?: RequireTrusted,
   ): T {
     return this.#environment.snapshot(() => {
-      const found = this.#recent.find(reference, platform, options, requireTrusted);
-      if (found === undefined) throw notCached(reference);
-      const { record, object, objectKey } = found;
-      const view = this.#environment.tree("objects").view(objectKey);
-      this.#objects.verify(view, object, reference);
-      const bytes =
-        options.globals === undefined ? view : withGlobals(view, options.globals, reference.toString());
-      return this.#environment.guardView(() => use(bytes, describe(reference, record, object)));
+      const found = this.#find(reference, platform, options, requireTrusted);
+      const kept = this.#objects.kept(found.object.digest);
+      const view = kept === undefined ? this.#view(found, reference) : this.#lend(kept);
+      const bytes = options.globals === undefined ? view : copyOf(view, options, reference);
+      return this.#environment.guardView(() => use(bytes, describe(reference, found)));
     });
   }
+
+  #find(
+    reference: Reference,
+    platform: Platform,
+    choice: ObjectChoice,
+    requireTrusted: RequireTrusted | undefined,
+  ): ChosenObject {
+    const found = this.#recent.find(reference, platform, choice, requireTrusted);
+    if (found === undefined) throw notCached(reference);
+    return found;
+  }
+
+  #view({ object, objectKey }: ChosenObject, reference: Reference): Buffer {
+    const view = this.#environment.tree("objects").view(objectKey);
+    this.#objects.verify(view, object, reference);
+    return view;
+  }
+
+  /** What a loader may write over, and does not keep. */
+  #lend(kept: Buffer): Buffer {
+    if (this.#scratch === undefined || this.#scratch.length < kept.length)
+      this.#scratch = Buffer.allocUnsafeSlow(kept.length);
+    this.#scratch.set(kept);
+    return this.#scratch.subarray(0, kept.length);
+  }
+}
+
+function copyOf(bytes: Buffer, { globals }: BytecodeOptions, reference: Reference): Uint8Array {
+  return globals === undefined ? Buffer.from(bytes) : withGlobals(bytes, globals, reference.toString());
 }
 
 function withGlobals(view: Uint8Array, globals: GlobalValues, reference: string): Uint8Array {
@@ -105,7 +125,7 @@ function withGlobals(view: Uint8Array, globals: GlobalValues, reference: string)
   }
 }
 
-function describe(reference: Reference, record: RootRecord, object: ObjectEntry): BytecodeDescription {
+function describe(reference: Reference, { record, object }: ChosenObject): BytecodeDescription {
   return {
     reference: reference.toString(),
     digest: object.digest,

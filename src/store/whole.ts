@@ -35,15 +35,16 @@ function hasImage(environment: Environment, record: RootRecord): boolean {
   return environment.tree("images").has(digestKey(manifestDigestOf(record)));
 }
 
-/** LMDB has no checksums: up to this size every read is re-hashed, above it once per process and object. */
+/** LMDB has no checksums: up to this size all that is read is re-hashed, above it once per process and object. */
 const alwaysVerifiedBytes = 1024 * 1024;
 
-/** What is kept of objects to compare with, in bytes. */
+/** What is kept of objects, in bytes. */
 const maxKeptBytes = 8 * 1024 * 1024;
 
 /**
- * Knows which objects have been hashed by this process. Of small ones that are read again and again it keeps a copy: to be
- * the same, byte for byte, as what had the digest is no less than to have it, and is known ten times sooner.
+ * Knows which objects have been hashed by this process. Of small ones that are read again and again it keeps a copy,
+ * to be handed out in place of what a disk may have made of them; and to be the same, byte for byte, as what had the digest
+ * is no less than to have it, and is known ten times sooner.
  */
 export class ObjectVerifier {
   readonly #verified = new Set<Digest>();
@@ -78,6 +79,11 @@ export class ObjectVerifier {
         found,
       },
     );
+  }
+
+  /** What it keeps, not to be changed; undefined of most. */
+  kept(digest: Digest): Buffer | undefined {
+    return this.#kept.get(digest);
   }
 
   #isSameAsKept(view: Buffer, digest: Digest): boolean {

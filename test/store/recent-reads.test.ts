@@ -91,8 +91,9 @@ describe("what has been read before", () => {
     expect(codeOf(() => store.objects.read(reference, parsePlatform("linux/arm64"), {}))).toBe("NOT_CACHED");
   });
 
-  it("is found damaged as soon as it is", () => {
+  it("is handed out as it was when it was hashed, whatever becomes of it on the disk; others find that", () => {
     readOften();
+    const { bytes } = store.objects.read(reference, amd64, {});
     const environment = Environment.open({ directory });
     environment.commit(() => {
       for (const { key, value } of environment.tree("objects").entries()) {
@@ -101,7 +102,27 @@ describe("what has been read before", () => {
       }
     });
     environment.close();
-    expect(codeOf(() => store.objects.read(reference, amd64, {}))).toBe("CACHE_CORRUPT");
+    expect(store.objects.read(reference, amd64, {}).bytes).toEqual(bytes);
+    expect(store.objects.use(reference, amd64, {}, (view) => Buffer.from(view))).toEqual(bytes);
+    const other = ReadOnlyStore.open(directory);
+    expect(codeOf(() => other.objects.read(reference, amd64, {}))).toBe("CACHE_CORRUPT");
+    other.close();
+  });
+
+  it.each(["a view", "a copy"])("is the same for the next, whatever a loader does to %s of it", (which) => {
+    readOften();
+    const before = Buffer.from(store.objects.read(reference, amd64, {}).bytes);
+    if (which === "a view") store.objects.use(reference, amd64, {}, (view) => view.fill(0));
+    else store.objects.read(reference, amd64, {}).bytes.fill(0);
+    expect(store.objects.read(reference, amd64, {}).bytes).toEqual(before);
+    expect(store.objects.use(reference, amd64, {}, (view) => Buffer.from(view))).toEqual(before);
+  });
+
+  it("is not there any more when it has been removed", async () => {
+    readOften();
+    const cache = await openTestCache({ directory });
+    cache.remove(name);
+    expect(codeOf(() => store.objects.read(reference, amd64, {}))).toBe("NOT_CACHED");
   });
 });
 
