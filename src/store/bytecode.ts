@@ -65,8 +65,7 @@ export class BytecodeAccess {
   ): Bytecode {
     return this.#environment.snapshot(() => {
       const found = this.#find(reference, platform, options, requireTrusted);
-      const bytes = this.#objects.kept(found.object.digest) ?? this.#view(found, reference);
-      return { ...describe(reference, found), bytes: copyOf(bytes, options, reference) };
+      return { ...describe(reference, found), bytes: this.#copy(found, options, reference) };
     });
   }
 
@@ -80,9 +79,8 @@ export class BytecodeAccess {
   ): T {
     return this.#environment.snapshot(() => {
       const found = this.#find(reference, platform, options, requireTrusted);
-      const kept = this.#objects.kept(found.object.digest);
-      const view = kept === undefined ? this.#view(found, reference) : this.#lend(kept);
-      const bytes = options.globals === undefined ? view : copyOf(view, options, reference);
+      const hasOwn = options.globals !== undefined;
+      const bytes = hasOwn ? this.#copy(found, options, reference) : this.#lend(found, reference);
       return this.#environment.guardView(() => use(bytes, describe(reference, found)));
     });
   }
@@ -104,17 +102,20 @@ export class BytecodeAccess {
     return view;
   }
 
-  /** What a loader may write over, and does not keep. */
-  #lend(kept: Buffer): Buffer {
+  #copy(found: ChosenObject, { globals }: BytecodeOptions, reference: Reference): Uint8Array {
+    const bytes = this.#objects.kept(found.object.digest) ?? this.#view(found, reference);
+    return globals === undefined ? Buffer.from(bytes) : withGlobals(bytes, globals, reference.toString());
+  }
+
+  /** Bytes that a loader may write over, and does not keep. */
+  #lend(found: ChosenObject, reference: Reference): Buffer {
+    const kept = this.#objects.kept(found.object.digest);
+    if (kept === undefined) return this.#view(found, reference);
     if (this.#scratch === undefined || this.#scratch.length < kept.length)
       this.#scratch = Buffer.allocUnsafeSlow(kept.length);
     this.#scratch.set(kept);
     return this.#scratch.subarray(0, kept.length);
   }
-}
-
-function copyOf(bytes: Buffer, { globals }: BytecodeOptions, reference: Reference): Uint8Array {
-  return globals === undefined ? Buffer.from(bytes) : withGlobals(bytes, globals, reference.toString());
 }
 
 function withGlobals(view: Uint8Array, globals: GlobalValues, reference: string): Uint8Array {

@@ -3,6 +3,9 @@ import { BpfcacheError } from "../core/errors.js";
 /** A page of each tree, copied before it is changed, and the list of free ones. */
 const changedPagesBytes = 96 * 1024;
 
+/** What a transaction needs that only removes and counts: it is tried always, for it may make room. */
+const removalBytes = changedPagesBytes + 16 * 1024;
+
 /**
  * Counts what a transaction writes, and ends it before it runs out of room. lmdb-js 3.5.6 describes a write that fails
  * in 100 bytes of memory, which are too few for it (mdb.c, mdb_page_flush), and may end the process so: what can be known
@@ -28,12 +31,13 @@ export class WriteMeter {
     this.#room = room;
     if (room === undefined || room > (this.#failed?.room ?? 0) + changedPagesBytes) this.#failed = undefined;
     const unlimited = Number.POSITIVE_INFINITY;
-    this.#limit = Math.min(room ?? unlimited, (this.#failed?.needed ?? unlimited) / 2);
+    const tried = Math.max(removalBytes, (this.#failed?.needed ?? unlimited) / 2);
+    this.#limit = Math.min(room ?? unlimited, tried);
   }
 
   /**
    * The transaction has failed, for the disk had no room: some of what is free in the file lies apart, or is held by a
-   * reader. Until there is more of it, nothing is tried that needs half as much.
+   * reader. Until there is more of it, nothing is tried that needs half as much, but what only removes.
    */
   fail(): void {
     if (this.#room !== undefined) this.#failed = { needed: this.#needed, room: this.#room };

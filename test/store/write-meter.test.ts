@@ -43,6 +43,16 @@ describe("a transaction", () => {
     write(0.2 * mebibyte, 4 * mebibyte);
   });
 
+  it("that only removes is tried after any failure, while there is room for the pages that it changes", () => {
+    for (const bytes of [20 * 1024, 0]) {
+      write(bytes, 4 * mebibyte);
+      meter.fail();
+    }
+    write(1_000, 4 * mebibyte);
+    expect(() => write(20 * 1024, 4 * mebibyte)).toThrow(full);
+    expect(() => write(0, 90 * 1024)).toThrow(full);
+  });
+
   it("is judged anew when there is plenty", () => {
     write(2 * mebibyte, 4 * mebibyte);
     meter.fail();
