@@ -7,6 +7,7 @@
  *     SHIM_AT         the number of the call to strike at, from 1; 0 only counts
  *     SHIM_ACTION     "kill", "short" (half of a write is written), or the errno to fail with
  *     SHIM_STICKY     "1": every later call fails too
+ *     SHIM_LEAST      the bytes that malloc gives to whoever asks for fewer
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -44,11 +45,13 @@ static enum action action = COUNT;
 static int error_number;
 static uint64_t at;
 static int is_sticky;
+static size_t least;
 
 __attribute__((constructor)) static void start(void)
 {
 	const char *path = getenv("SHIM_DIRECTORY"), *shared = getenv("SHIM_STATE");
 	const char *what = getenv("SHIM_ACTION"), *when = getenv("SHIM_AT"), *sticky = getenv("SHIM_STICKY");
+	const char *room = getenv("SHIM_LEAST");
 	if (path == NULL || shared == NULL)
 		return;
 	int file = open(shared, O_RDWR | O_CLOEXEC);
@@ -61,6 +64,7 @@ __attribute__((constructor)) static void start(void)
 	snprintf(directory, sizeof directory, "%s", path);
 	directory_length = strlen(directory);
 	at = when == NULL ? 0 : strtoull(when, NULL, 10);
+	least = room == NULL ? 0 : strtoull(room, NULL, 10);
 	is_sticky = sticky != NULL && *sticky == '1';
 	if (at > 0 && what != NULL) {
 		action = strcmp(what, "kill") == 0 ? KILL : strcmp(what, "short") == 0 ? SHORT : FAIL;
@@ -128,6 +132,12 @@ static enum action strike(const char *name)
 	static type (*real)(__VA_ARGS__); \
 	if (real == NULL) \
 		real = (type (*)(__VA_ARGS__))dlsym(RTLD_NEXT, name)
+
+void *malloc(size_t size)
+{
+	REAL(void *, "malloc", size_t);
+	return real(size < least ? least : size);
+}
 
 /* A short write takes whole sectors, as a disk that fills up does. */
 static size_t half(size_t length)

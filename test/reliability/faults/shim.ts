@@ -25,8 +25,11 @@ export class Shim {
     execFileSync("cc", ["-Wall", "-Wextra", "-O1", "-shared", "-fPIC", "-o", this.#library, source, "-ldl"]);
   }
 
-  /** Counts the calls that change something in `directory`, and lets the fault befall call number `at`, if any. */
-  strike(directory: string, at = 0, fault: Fault = "kill"): Strike {
+  /**
+   * Counts the calls that change something in `directory`, and lets the fault befall call number `at`, if any. Whatever
+   * asks malloc for memory gets at least `leastBytes`.
+   */
+  strike(directory: string, at = 0, fault: Fault = "kill", leastBytes = 0): Strike {
     const state = this.#directory.join(`state-${this.#strikes++}`);
     return new Strike(state, {
       LD_PRELOAD: this.#library,
@@ -35,6 +38,7 @@ export class Shim {
       SHIM_AT: String(at),
       SHIM_ACTION: typeof fault === "string" ? fault : String(constants.errno[fault.errno]),
       SHIM_STICKY: typeof fault !== "string" && fault.forGood ? "1" : "0",
+      SHIM_LEAST: String(leastBytes),
     });
   }
 
