@@ -18,7 +18,7 @@ describe("prune and usage", () => {
     });
     user = new User();
     await succeed(["prefetch", ...references]);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     user[Symbol.dispose]();

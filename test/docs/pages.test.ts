@@ -33,7 +33,7 @@ describe.skipIf(missing)(`every block of every page can be followed${missing ?? 
 
   beforeAll(async () => {
     registry = await startDocumentedRegistry();
-  }, 60_000);
+  });
 
   afterAll(() => registry?.[Symbol.asyncDispose]());
 

@@ -31,7 +31,7 @@ describe.skipIf(missing)(`Debian's docker-registry with token authentication${mi
       Object.fromEntries(images.map(([name, image]) => [registry.registry.reference(name), image])),
       { login: owner },
     );
-  }, 60_000);
+  });
   afterAll(() => registry?.[Symbol.asyncDispose]());
 
   const reference = (name: string): string => registry.proxy.reference(name);

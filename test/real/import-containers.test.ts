@@ -183,7 +183,7 @@ describe.skipIf(missingBuildah)(`buildah${missingBuildah ?? ""}`, () => {
       "built",
       "context",
     );
-  }, 60_000);
+  });
 
   it.each(["oci-archive", "docker-archive"])("pushes to %s", async (transport) => {
     const file = `buildah-${transport}.tar`;
@@ -207,7 +207,7 @@ describe.skipIf(missingUmoci)(`umoci${missingUmoci ?? ""}`, () => {
     await umoci("new", "--image", tag);
     const settings = Object.entries(labels).map(([key, value]) => `--config.label=${key}=${value}`);
     await umoci("config", "--image", tag, "--os=linux", "--architecture=amd64", ...settings);
-  }, 60_000);
+  });
 
   it("packs a layout, and every step before the last is no image of its own", async () => {
     await umoci("unpack", "--image", tag, "bundle");

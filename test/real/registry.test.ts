@@ -56,7 +56,7 @@ describe.skipIf(missing)(`images in Debian's docker-registry${missing ?? ""}`, (
     await copyFromLayout("xdp-pass", "by-skopeo/xdp-pass:v1");
     await copyFromLayout("xdp-counter", "by-skopeo/xdp-counter:v1", "--all");
     await copyFromLayout("tracepoint-counter", "docker/tracepoint-counter:v1", "--all", "--format=v2s2");
-  }, 60_000);
+  });
 
   afterAll(() => registry?.[Symbol.asyncDispose]());
 

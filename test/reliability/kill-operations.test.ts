@@ -38,7 +38,7 @@ describe("an operation that is killed by SIGKILL", () => {
   beforeAll(async () => {
     site = await OperationSite.start();
     templates = await prepareTemplates(directory.path, site);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     directory[Symbol.dispose]();

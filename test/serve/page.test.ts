@@ -20,7 +20,7 @@ beforeAll(async () => {
     "a.example/hostile:v1": image,
     ...Object.fromEntries(many.map((name) => [name, plain])),
   });
-}, 60_000);
+});
 
 afterAll(() => served.close());
 

@@ -25,7 +25,7 @@ beforeAll(async () => {
   await seedImages(made.join("cache"), made.join("layout"), count);
   await using cache = await openCache({ directory: made.join("cache"), platform });
   cache.pin(pinned, { owner: "node-agent", reason: "boots with it" });
-}, 60_000);
+});
 
 afterAll(() => made[Symbol.dispose]());
 

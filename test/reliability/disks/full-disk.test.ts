@@ -32,7 +32,7 @@ describe.skipIf(missing)(`a disk that prefetch fills${missing ?? ""}`, () => {
       registry.reference(`disk/image-${index}:v1`),
     );
     for (let index = 0; index < imageCount; index++) registry.add(`disk/image-${index}:v1`, imageOf(index));
-  }, 60_000);
+  });
 
   afterAll(async () => {
     await registry.close();

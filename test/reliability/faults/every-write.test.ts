@@ -43,7 +43,7 @@ describe.skipIf(missing)(`a fault at the Nth write${missing ?? ""}`, () => {
     site = await OperationSite.start();
     shim = new Shim();
     templates = await prepareTemplates(directory.path, site);
-  }, 60_000);
+  });
 
   afterAll(async () => {
     const calls = [...counts].map(([name, count]) => `${name} ${count}`).join(", ");
