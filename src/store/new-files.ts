@@ -1,6 +1,6 @@
 import { closeSync, fsyncSync, linkSync, openSync, rmSync, statSync, writeSync } from "node:fs";
 import { basename, join } from "node:path";
-import { codeOf } from "../core/errors.js";
+import { BpfcacheError, codeOf } from "../core/errors.js";
 import { dataFile, lockFile, setRightsOf } from "./directory.js";
 import { syncDirectory, temporaryName } from "./files.js";
 import { emptyData } from "./header.js";
@@ -8,6 +8,9 @@ import { ownName } from "./owner-name.js";
 
 /** Room for the 512 readers of `openRoot` and what LMDB has before them. */
 const lockFileBytes = 9 * 4096;
+
+/** What link(2) fails with where the file system has none. */
+const noLinks: ReadonlySet<unknown> = new Set(["EPERM", "EOPNOTSUPP", "ENOTSUP", "ENOSYS"]);
 
 /**
  * Makes a lock file for LMDB to fill, if there is none. LMDB maps it into memory, and would make one of holes: where
@@ -38,12 +41,24 @@ function makeOnce(directory: string, name: typeof dataFile | typeof lockFile, wr
   const made = write();
   try {
     setRightsOf(directory, name, basename(made));
-    linkSync(made, path);
+    link(made, path);
     syncDirectory(directory);
   } catch (error) {
     if (codeOf(error) !== "EEXIST") throw error;
   } finally {
     rmSync(made, { force: true });
+  }
+}
+
+function link(made: string, path: string): void {
+  try {
+    linkSync(made, path);
+  } catch (error) {
+    if (!noLinks.has(codeOf(error))) throw error;
+    throw new BpfcacheError("USAGE", `there are no hard links on the file system of ${path}`, {
+      cause: error,
+      hint: "Have the cache on one that has them, such as ext4, XFS, Btrfs or tmpfs; FAT and exFAT have none.",
+    });
   }
 }
 

@@ -8,7 +8,7 @@ import { TemporaryDirectory } from "../processes.js";
 export type Fault =
   | "kill"
   | "short"
-  | { readonly errno: "ENOSPC" | "EIO" | "EFBIG"; readonly forGood: boolean };
+  | { readonly errno: "ENOSPC" | "EIO" | "EPERM"; readonly forGood: boolean };
 
 export function describeFault(fault: Fault): string {
   return typeof fault === "string" ? fault : `${fault.errno} ${fault.forGood ? "from then on" : "once"}`;
