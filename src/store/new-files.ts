@@ -34,7 +34,10 @@ export function writeLockFile(directory: string): string {
   return writeNew(directory, "lock", Buffer.alloc(lockFileBytes));
 }
 
-/** The file appears whole and with its rights, or not at all, and never in the place of one that is there. */
+/**
+ * The file appears whole and with its rights, or not at all, and never in the place of one that is there. Throws USAGE
+ * where there are no hard links, which alone give that.
+ */
 function makeOnce(directory: string, name: typeof dataFile | typeof lockFile, write: () => string): void {
   const path = join(directory, name);
   if (statSync(path, { throwIfNoEntry: false }) !== undefined) return;

@@ -127,7 +127,6 @@ describe.skipIf(missing)(`a fault at the Nth write${missing ?? ""}`, () => {
     const isSlow = isStuck || reactionMs > hangMs;
     if (!isSlow && struck !== undefined) reactionsMs.push(reactionMs);
     const { faults } = await operation.judge(trial);
-    // See `messageBytes`.
     const mayBeOfMessage = leastBytes === 0 && signal !== null && stderr.startsWith("Write error: ");
     if (isSlow && !mayBeOfMessage)
       faults.push(isStuck ? "had to be killed" : `still there ${reactionMs} ms after it`);
@@ -145,7 +144,7 @@ describe.skipIf(missing)(`a fault at the Nth write${missing ?? ""}`, () => {
 /**
  * A defect of lmdb-js 3.5.6 may end the process or stop it: when a page cannot be written, what is said about it is longer
  * than the 100 bytes that mdb_page_flush has for it, and the memory behind them is no longer what it was. What is on the
- * disk is judged all the same; and that it was this, and nothing of ours, is seen by striking again with room for it.
+ * disk is judged all the same (`mayBeOfMessage`); and that it was this, and nothing of ours, is seen by striking again with room for it.
  */
 const messageBytes = 256;
 
