@@ -51,24 +51,34 @@ export async function ended(child: ChildProcess): Promise<Ended> {
 /** A forked fixture that answers each message with one message. */
 export class Conversation {
   readonly #child: ChildProcess;
+  /** How it ended, and what stood on its standard error, when it has ended. */
+  readonly #ending: Promise<string>;
 
   /** `inside` is a program, with its arguments, that runs the fixture as its child. */
   constructor(name: string, args: readonly string[], inside: readonly string[] = []) {
     const [program, ...before] = [...inside, process.execPath, fixture(name)];
     this.#child = spawn(program ?? process.execPath, [...before, ...args], {
-      stdio: ["inherit", "inherit", "inherit", "ipc"],
+      stdio: ["inherit", "inherit", "pipe", "ipc"],
     });
+    let stderr = "";
+    this.#child.stderr?.setEncoding("utf8").on("data", (text) => {
+      stderr += text;
+      process.stderr.write(text);
+    });
+    this.#ending = once(this.#child, "close").then(
+      ([status, signal]) => `the process ended with ${signal ?? status}: ${stderr}`,
+    );
   }
 
-  /** The next message, or an error when the process ends first. */
+  /** The next message, or an error with what stood on standard error when the process ends first, or has ended. */
   async next<T>(): Promise<T> {
     const outcome = new AbortController();
     const { signal } = outcome;
     try {
       return await Promise.race([
         once(this.#child, "message", { signal }).then(([message]) => message as T),
-        once(this.#child, "exit", { signal }).then(([status, killedBy]) => {
-          throw new Error(`the process ended with ${killedBy ?? status}`);
+        this.#ending.then((ending) => {
+          throw new Error(ending);
         }),
       ]);
     } finally {
@@ -78,7 +88,8 @@ export class Conversation {
 
   ask<T>(question: object): Promise<T> {
     const answer = this.next<T>();
-    this.#child.send(question);
+    // To one that has ended nothing can be sent, as `answer` tells.
+    this.#child.send(question, () => {});
     return answer;
   }
 

@@ -7,7 +7,7 @@ import { operationNames, prepareTemplates, RehearsedOperation, type Templates } 
 import { ended, TemporaryDirectory } from "../processes.js";
 import { OperationSite } from "../site.js";
 import { isSoak } from "../soak.js";
-import { describeFault, type Fault, Shim } from "./shim.js";
+import { describeFault, type Fault, isAfterMessage, messageBytes, Shim } from "./shim.js";
 
 // The calls by which an operation changes files are counted, and at each of them the process is killed, or the call
 // fails, once or from then on. (SQLite tests itself so: sqlite.org/testing.html, "I/O error testing".)
@@ -127,7 +127,7 @@ describe.skipIf(missing)(`a fault at the Nth write${missing ?? ""}`, () => {
     const isSlow = isStuck || reactionMs > hangMs;
     if (!isSlow && struck !== undefined) reactionsMs.push(reactionMs);
     const { faults } = await operation.judge(trial);
-    const mayBeOfMessage = leastBytes === 0 && signal !== null && stderr.startsWith("Write error: ");
+    const mayBeOfMessage = leastBytes === 0 && signal !== null && isAfterMessage(stderr);
     if (isSlow && !mayBeOfMessage)
       faults.push(isStuck ? "had to be killed" : `still there ${reactionMs} ms after it`);
     const isOfChild = struck !== undefined && struck.pid !== child.pid;
@@ -140,13 +140,6 @@ describe.skipIf(missing)(`a fault at the Nth write${missing ?? ""}`, () => {
     return { isSlow, mayBeOfMessage, complaints: faults.map((complaint) => `${where}: ${complaint}`) };
   }
 });
-
-/**
- * A defect of lmdb-js 3.5.6 may end the process or stop it: when a page cannot be written, what is said about it is longer
- * than the 100 bytes that mdb_page_flush has for it, and the memory behind them is no longer what it was. What is on the
- * disk is judged all the same (`mayBeOfMessage`); and that it was this, and nothing of ours, is seen by striking again with room for it.
- */
-const messageBytes = 256;
 
 interface Failure {
   readonly code: string;

@@ -14,6 +14,18 @@ export function describeFault(fault: Fault): string {
   return typeof fault === "string" ? fault : `${fault.errno} ${fault.forGood ? "from then on" : "once"}`;
 }
 
+/**
+ * A defect of lmdb-js 3.5.6 may end the process or stop it: when a page cannot be written, what is said about it is longer
+ * than the 100 bytes that mdb_page_flush has for it, and the memory behind them is no longer what it was. What is on the
+ * disk is judged all the same; and that it was this, and nothing of ours, is seen by trying again with room for it.
+ */
+export const messageBytes = 256;
+
+/** Whether a process that has put this on standard error may have ended for that. */
+export function isAfterMessage(stderr: string): boolean {
+  return stderr.includes("Write error: ");
+}
+
 /** shim.c, built for as long as this lives. */
 export class Shim {
   readonly #directory = new TemporaryDirectory();
